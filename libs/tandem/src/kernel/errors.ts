@@ -1,0 +1,79 @@
+/**
+ * Every error that Tandem raises on purpose is a {@link TandemError}: a stable code to handle it by, a message that says
+ * what happened, and (from this catalogue, unless the message already does) what to do next. Handle by `code`, never by message.
+ */
+export const ERROR_CATALOGUE = {
+  TANDEM_HANDLER_NOT_FOUND: 'List the handler as a provider of a module that the application imports.',
+  TANDEM_WIRING: 'Correct the modules, classes or options that the message names; `wiringErrors: "warn"` only reports them.',
+  TANDEM_VALIDATION: 'Correct the fields listed in `data.violations` and send the message again.',
+  TANDEM_CONCURRENCY_CONFLICT: 'Usually two commands ran at once: load the current state and send the command again.',
+  TANDEM_SECOND_CONNECTION: 'Use the injected repository or EntityManager, or run the code with `unitOfWork.outside(() => …)`.',
+  TANDEM_OTHER_DATA_SOURCE: 'A unit of work commits on one data source: move the write there, or do it in a queued command.',
+  TANDEM_UNIT_OF_WORK_CLOSED: 'Await the promise inside the handler, or run late work with `unitOfWork.outside(() => …)`.',
+  TANDEM_UNIT_OF_WORK_DOOMED: 'The database ended the transaction; let the error through, and Tandem repeats the handler where that is safe.',
+  TANDEM_UNIT_OF_WORK_REQUIRED: 'Call it inside a command handler, or inside `unitOfWork.run(…)`.',
+  TANDEM_QUERY_WROTE: 'A query only reads: move the change into a command.',
+  TANDEM_DDL_REFUSED: 'Change the schema in a migration: DDL would commit the transaction half-way.',
+  TANDEM_STREAM_OPEN: 'Read the stream to its end first: a unit of work has one connection.',
+  TANDEM_STATEMENT_INVALID: 'Correct the statement or its parameters: this is a mistake in the code that sends it.',
+  TANDEM_ACQUIRE_TIMEOUT: 'Raise the pool size, or look for handlers that hold a connection for long.',
+  TANDEM_COMMIT_FAILED: 'The database rolled the transaction back at COMMIT; nothing was written. Send the command again.',
+  TANDEM_COMMIT_UNKNOWN: 'The connection was lost during COMMIT: it may have happened or not. Check before you repeat it.',
+  TANDEM_STORAGE_UNAVAILABLE: 'The database does not answer; the message may be sent again when it is back.',
+  TANDEM_SCHEMA_OUTDATED: 'Run the pending migrations before you start the application.',
+  TANDEM_PAYLOAD_REFUSED: 'Change the value at the path that the message names to something that JSON carries unharmed.',
+  TANDEM_EVENT_UNKNOWN: 'Deploy the code that knows this event type or schema version before the code that writes it.',
+  TANDEM_EVENT_OUTSIDE_COMMAND: 'Projections and sagas only read the log; let a saga return a command that publishes the event.',
+  TANDEM_CONSUMER_HALTED: 'Mend the cause in the message, then retry the dead letter: the consumer goes on from there.',
+  TANDEM_ROW_MISSING: 'The event came for a row that does not exist; see `whenMissing` of the handler.',
+  TANDEM_JOB_STALE: 'Another worker has taken this job over; this run has no effect.',
+  TANDEM_JOB_TIMEOUT: 'Raise `timeoutMs` of the queued command, or make its handler heed `context.signal`.',
+  TANDEM_JOB_UNKNOWN: 'Deploy the queued command of that name, or discard the job.',
+  TANDEM_QUEUE_UNAVAILABLE: 'Redis does not answer. Nothing is lost: the reconciler goes on in SQL and jobs resume when it is back.',
+  TANDEM_TOKEN_INVALID: 'Send the Consistency-Token exactly as a write of this application returned it, or none.',
+  TANDEM_CONSISTENCY_TIMEOUT: 'The read side had not caught up in time: repeat the query, or read without the token.',
+  TANDEM_CONSISTENCY_HELD: 'An event of this write is a dead letter of the projection: retry or discard it.',
+  TANDEM_CONSISTENCY_IN_UNIT: 'Waiting inside a unit of work would wait for its own COMMIT: query after the command.',
+  TANDEM_EMBEDDED_IN_USE: 'Stop the other process, or choose another data folder.',
+  TANDEM_EMBEDDED_UNREADABLE: 'Give the process read and write access to the data folder, or choose another one.',
+  TANDEM_NOT_IDLE: 'Look at what the message names as stuck.',
+} as const;
+
+export type TandemErrorCode = keyof typeof ERROR_CATALOGUE;
+
+export interface TandemErrorDetails {
+  /** Facts for programs: names, positions, violations. Never payloads, secrets or personal data. */
+  readonly data?: Readonly<Record<string, unknown>>;
+  readonly cause?: unknown;
+  /** What to do next, where the catalogue's sentence is not specific enough. */
+  readonly next?: string;
+}
+
+/** Root of Tandem's errors. `message` reads "what happened. What to do next." */
+export class TandemError extends Error {
+  readonly data: Readonly<Record<string, unknown>>;
+
+  constructor(
+    readonly code: TandemErrorCode,
+    what: string,
+    details: TandemErrorDetails = {},
+  ) {
+    super(`${what.replace(/[.\s]+$/, '')}. ${details.next ?? ERROR_CATALOGUE[code]}`, { cause: details.cause });
+    this.name = new.target.name;
+    this.data = Object.freeze({ ...details.data });
+  }
+}
+
+/** True for a {@link TandemError} of this code, wherever its class was loaded from. */
+export function isTandemError(error: unknown, code?: TandemErrorCode): error is TandemError {
+  return error instanceof TandemError && (code === undefined || error.code === code);
+}
+
+/** A stream, or a row, is not at the version that the caller expected. */
+export class OptimisticConcurrencyError extends TandemError {
+  constructor(subject: string, versions: { expected?: number | 'none'; actual?: number } = {}, cause?: unknown) {
+    const at = versions.actual === undefined ? '' : ` is at version ${versions.actual},`;
+    const expected = versions.expected === undefined ? ' was changed by someone else' : ` you expected ${versions.expected}`;
+    super('TANDEM_CONCURRENCY_CONFLICT', `${subject}${at}${expected}`, { data: { subject, ...versions }, cause });
+  }
+}

@@ -1,0 +1,94 @@
+/**
+ * What is known about the message being handled, carried by AsyncLocalStorage from the HTTP request through command, event
+ * and job. *Message id*: of this command, query, event or job. *Correlation id*: of the whole chain, set where it began.
+ * *Causation id*: of the message that caused this one.
+ */
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { Injectable } from '@nestjs/common';
+import { v7 as uuidv7 } from 'uuid';
+
+export interface MessageFacts {
+  readonly messageId: string;
+  readonly correlationId: string;
+  readonly causationId?: string;
+  /** Who acts, as the application's `identity` function said. */
+  readonly actor?: string;
+  readonly tenant?: string;
+  /** W3C trace context of the caller. */
+  readonly traceparent?: string;
+  /** Inside a job: the same for every attempt, so an outside service can drop repeats. Elsewhere the message id. */
+  readonly idempotencyKey?: string;
+  /** Aborted when the message's time is up or the process is stopping. */
+  readonly signal?: AbortSignal;
+}
+
+/** What the messages of one request share and may change: notes that travel outwards, to interceptors and to the HTTP answer. */
+export interface RequestNotes {
+  [room: symbol]: unknown;
+}
+
+interface Carried {
+  readonly facts: MessageFacts;
+  readonly notes: RequestNotes;
+}
+
+const carrier = new AsyncLocalStorage<Carried>();
+const never = new AbortController().signal;
+
+/** A UUIDv7: unique, and sorted by time. */
+export const newId = (): string => uuidv7();
+
+/** The facts of the message being handled, or undefined outside of any. */
+export const currentMessage = (): MessageFacts | undefined => carrier.getStore()?.facts;
+
+/** The notes of the current request, or undefined outside of any. */
+export const currentNotes = (): RequestNotes | undefined => carrier.getStore()?.notes;
+
+/** Runs `work` with these facts; the notes of an enclosing request are kept unless `notes` are given. */
+export function runWithMessage<T>(facts: MessageFacts, work: () => T, notes?: RequestNotes): T {
+  return carrier.run({ facts, notes: notes ?? carrier.getStore()?.notes ?? {} }, work);
+}
+
+/** The facts of a new message caused by the current one (or by nothing: then it starts a chain). */
+export function nextMessage(own: Partial<MessageFacts> = {}): MessageFacts {
+  const parent = currentMessage();
+  const messageId = own.messageId ?? newId();
+  return {
+    ...(parent && { causationId: parent.messageId, actor: parent.actor, tenant: parent.tenant, traceparent: parent.traceparent, signal: parent.signal }),
+    correlationId: parent?.correlationId ?? messageId,
+    ...own,
+    messageId,
+  };
+}
+
+/** Injectable view of the message being handled. Outside of any message its ids are those of a fresh chain. */
+@Injectable()
+export class MessageContext {
+  private get facts(): MessageFacts {
+    return currentMessage() ?? nextMessage();
+  }
+  get messageId(): string {
+    return this.facts.messageId;
+  }
+  get correlationId(): string {
+    return this.facts.correlationId;
+  }
+  get causationId(): string | undefined {
+    return this.facts.causationId;
+  }
+  get actor(): string | undefined {
+    return this.facts.actor;
+  }
+  get tenant(): string | undefined {
+    return this.facts.tenant;
+  }
+  get traceparent(): string | undefined {
+    return this.facts.traceparent;
+  }
+  get idempotencyKey(): string {
+    return this.facts.idempotencyKey ?? this.facts.messageId;
+  }
+  get signal(): AbortSignal {
+    return this.facts.signal ?? never;
+  }
+}
