@@ -1,0 +1,66 @@
+/** Folds a command's own events into `immediate` projections, in the command's transaction and before its COMMIT. */
+import type { Unit } from '../kernel/unit-of-work.js';
+import { type Consumer, EventFailure } from './consumer.js';
+import type { BatchPorts, BatchResult, ConsumerBatch } from './consumer-batch.js';
+import type { ConsumerRegistry } from './consumer-registry.js';
+import type { Claim } from './consumer-store.js';
+import type { StoredEvent } from './event-log.js';
+
+/** Told what became of a fold, after the command's COMMIT. */
+type Report = (consumer: Consumer, result: BatchResult) => void;
+
+export class CommandFold {
+  constructor(
+    private readonly ports: Pick<BatchPorts, 'store' | 'units'>,
+    private readonly registry: ConsumerRegistry,
+    private readonly batch: ConsumerBatch,
+    private readonly report: Report,
+  ) {}
+
+  /** @throws what a handler threw for one of the command's own events. */
+  async fold(unit: Unit, appended: readonly StoredEvent[]): Promise<void> {
+    const consumers = this.registry.handling(new Set(appended.map(({ type }) => type))).filter(({ runBy }) => runBy === 'command');
+    // By name, so that two commands lock two projections in the same order.
+    for (const consumer of consumers.toSorted((a, b) => (a.name < b.name ? -1 : 1))) await this.foldOne(unit, consumer, appended);
+  }
+
+  private async foldOne(unit: Unit, consumer: Consumer, appended: readonly StoredEvent[]): Promise<void> {
+    const shards = [...new Set(appended.map(({ shard }) => shard))];
+    const claim = await this.ports.store.claim(unit, { consumer: consumer.name, exclusive: consumer.parallelism === 1, shards, wait: true });
+    if (!claim) return;
+    if (standsRightBefore(claim, appended)) {
+      try {
+        if (await this.batch.handleAppended(unit, consumer, claim, appended)) unit.afterCommit(() => this.report(consumer, { handled: appended.length, more: false }));
+      } catch (error) {
+        throw error instanceof EventFailure ? error.cause : error;
+      }
+    } else await this.foldFrom(unit, consumer, claim, appended);
+  }
+
+  /** Older events wait in front of the command's own (an older version of the code has appended them): they are folded first. */
+  private async foldFrom(unit: Unit, consumer: Consumer, claim: Claim, appended: readonly StoredEvent[]): Promise<void> {
+    const heads = new Map<number, number>();
+    for (const { shard, seq } of appended) heads.set(shard, Math.max(seq, heads.get(shard) ?? 0));
+    const own = new Set(appended.map(({ eventId }) => eventId));
+    let claimed = claim;
+    for (;;) {
+      const result = await this.batch.run({
+        consumer,
+        claim: async () => claimed,
+        heads: async () => ({ heads, cutMicros: Number.MAX_SAFE_INTEGER }),
+        attempt: (work) => this.ports.units.run(work, { kind: unit.kind }),
+        isOwn: (event) => own.has(event.eventId),
+      });
+      if (result) unit.afterCommit(() => this.report(consumer, result));
+      if (!result?.more) return;
+      claimed = (await this.ports.store.claim(unit, { consumer: consumer.name, exclusive: false, shards: [...heads.keys()], wait: true })) ?? claim;
+    }
+  }
+}
+
+/** Nothing older waits in the shards that the command has appended to. */
+function standsRightBefore(claim: Claim, appended: readonly StoredEvent[]): boolean {
+  const first = new Map<number, number>();
+  for (const { shard, seq } of appended) first.set(shard, Math.min(seq, first.get(shard) ?? Infinity));
+  return claim.checkpoints.every(({ shard, seq }) => seq === first.get(shard)! - 1);
+}

@@ -1,0 +1,274 @@
+/**
+ * One batch of one consumer: read what lies between the claimed checkpoints and the heads, handle it in order, advance.
+ * A failed event is never handled around: the batch's transaction is rolled back and run again without that stream from the
+ * failed event on, and the stream is held in the same transaction that advances past it. Where the failure names no event
+ * (a multi-row write), the batch is halved until it does.
+ */
+import { isTandemError } from '../kernel/errors.js';
+import type { Unit, UnitOfWork } from '../kernel/unit-of-work.js';
+import { type Consumer, EventFailure } from './consumer.js';
+import type { ConsumerSettings } from './consumer-settings.js';
+import type { Checkpoint, Claim, ConsumerStore } from './consumer-store.js';
+import type { DeadLetter, DeadLetterStore } from './dead-letter-store.js';
+import { domainEventOf } from './domain-event.js';
+import type { EventKey, EventLog, Heads, StoredEvent } from './event-log.js';
+import { handleEvents } from './handle-events.js';
+import { type Merged, mergeShards } from './merge-shards.js';
+import { retryDelay } from './retry-delay.js';
+
+export interface BatchResult {
+  /** Events given to the handlers. */
+  readonly handled: number;
+  /** There is more to read at once. */
+  readonly more: boolean;
+  /** Checkpoints that moved. */
+  readonly advanced?: number;
+  /** What comes next cannot be read yet. */
+  readonly waits?: boolean;
+  /** Why the consumer may not go on, for a log line. */
+  readonly stopped?: string;
+}
+
+/** How a batch is tried: a transaction of its own for a worker, a savepoint for a command that folds. */
+export type Attempt = <T>(work: (unit: Unit) => Promise<T>) => Promise<T>;
+
+/** What one batch has learnt from its failed tries. */
+interface Lessons {
+  /** Stream id → its event that failed. */
+  readonly failed: Map<string, { readonly event: EventKey; readonly cause: unknown }>;
+  maxEvents: number;
+}
+
+/** What a batch has done, and what it knows of letters. */
+interface Settlement {
+  readonly lessons: Lessons;
+  readonly ahead: readonly DeadLetter[];
+  /** Handled or passed over. */
+  readonly upTo: readonly EventKey[];
+  /** Besides those, the event at which a consumer halts. */
+  readonly reached: readonly EventKey[];
+}
+
+export interface BatchPorts {
+  readonly units: UnitOfWork;
+  readonly log: EventLog;
+  readonly store: ConsumerStore;
+  readonly letters: DeadLetterStore;
+  readonly settings: ConsumerSettings;
+}
+
+export interface BatchRequest {
+  readonly consumer: Consumer;
+  /** Claims inside the attempt's unit; undefined when somebody else holds the checkpoints. */
+  readonly claim: (unit: Unit) => Promise<Claim | undefined>;
+  /** How far to read: heads and cut. */
+  readonly heads: (unit: Unit, claim: Claim) => Promise<Heads>;
+  readonly attempt: Attempt;
+  /** A failed event that it says yes to is the caller's own: its error goes to the caller. */
+  readonly isOwn?: (event: StoredEvent) => boolean;
+}
+
+/**
+ * *Behind*: the stream is held back, the batch goes around it. *Ahead*: of a consumer that halts, the letter's event comes with
+ * the next batch; behind are those that it passed by while it still parked.
+ */
+function sortHeld(consumer: Consumer, claim: Claim, held: readonly DeadLetter[]): { readonly behind: readonly DeadLetter[]; readonly ahead: readonly DeadLetter[] } {
+  if (consumer.onError === 'park') return { behind: held, ahead: [] };
+  const at = new Map(claim.checkpoints.map(({ shard, seq }) => [shard, seq]));
+  const isBehind = ({ shard, seq }: DeadLetter): boolean => seq <= at.get(shard)!;
+  return { behind: held.filter(isBehind), ahead: held.filter((letter) => !isBehind(letter)) };
+}
+
+const streamId = (event: { readonly tenant: string; readonly stream: string }): string => `${event.tenant}\n${event.stream}`;
+
+export class ConsumerBatch {
+  constructor(private readonly ports: BatchPorts) {}
+
+  /** Undefined when the claim was busy; stopped at an event of newer code. @throws what is transient, so that the caller tries again later. */
+  async run(request: BatchRequest): Promise<BatchResult | undefined> {
+    const lessons: Lessons = { failed: new Map(), maxEvents: this.ports.settings.batchSize };
+    for (;;) {
+      let tried = 0;
+      try {
+        return await request.attempt(async (unit) => {
+          const claim = await request.claim(unit);
+          if (!claim) return undefined;
+          if (claim.checkpoints.length === 0) return { handled: 0, more: false };
+          return this.handle(unit, request, claim, lessons, (count) => (tried = count));
+        });
+      } catch (error) {
+        if (isTandemError(error, 'TANDEM_EVENT_UNKNOWN')) return { handled: 0, more: false, stopped: error.message };
+        this.learn(error, request, lessons, tried);
+      }
+    }
+  }
+
+  /**
+   * For a command that has just appended: the claim stands right before its events, so they are handled from memory, in the
+   * command's own transaction. Whatever fails is the command's own failure. False when they have to wait behind a held event.
+   */
+  async handleAppended(unit: Unit, consumer: Consumer, claim: Claim, appended: readonly StoredEvent[]): Promise<boolean> {
+    if (whyStopped(consumer, claim)) return false;
+    const held = await this.ports.letters.held(
+      unit,
+      consumer.name,
+      claim.generation,
+      claim.checkpoints.map(({ shard }) => shard),
+    );
+    const { behind, ahead } = sortHeld(consumer, claim, held);
+    if (ahead.length > 0) return false;
+    const wanted = new Set(this.wanted(consumer, appended, behind).map(({ eventId }) => eventId));
+    await handleEvents(
+      unit,
+      consumer,
+      appended.filter(({ eventId }) => wanted.has(eventId)),
+    );
+    await this.ports.store.advance(unit, claim, lastOfShards(appended));
+    return true;
+  }
+
+  private async handle(unit: Unit, request: BatchRequest, claim: Claim, lessons: Lessons, trying: (count: number) => void): Promise<BatchResult> {
+    const { consumer } = request;
+    const stopped = whyStopped(consumer, claim);
+    if (stopped) return { handled: 0, more: false, stopped };
+    const { letters, log, store } = this.ports;
+    const shards = claim.checkpoints.map(({ shard }) => shard);
+    const { behind, ahead } = sortHeld(consumer, claim, await letters.held(unit, consumer.name, claim.generation, shards));
+    if (ahead.some((letter) => letter.state === 'retrying' && !letter.due)) return { handled: 0, more: false };
+    forgetPassed(lessons, claim);
+    const merged = await this.read(unit, claim, await request.heads(unit, claim), lessons);
+    const upTo = consumer.onError === 'halt' ? cutAtFailure(merged, lessons) : merged.keys;
+    const wanted = this.wanted(consumer, upTo, behind, lessons);
+    trying(wanted.length);
+    await handleEvents(unit, consumer, wanted.length > 0 ? await log.readEvents(unit, wanted) : []);
+    await this.settle(unit, consumer, claim, { lessons, ahead, upTo, reached: merged.keys.slice(0, consumer.onError === 'halt' ? upTo.length + 1 : undefined) });
+    const checkpoints = lastOfShards(upTo);
+    if (checkpoints.length > 0) await store.advance(unit, claim, checkpoints);
+    return { handled: wanted.length, advanced: checkpoints.length, more: merged.more && upTo.length === merged.keys.length, waits: merged.more && merged.keys.length === 0 };
+  }
+
+  private async read(unit: Unit, claim: Claim, heads: Heads, lessons: Lessons): Promise<Merged> {
+    const ranges = claim.checkpoints.map(({ shard, seq }) => ({ shard, after: seq, upTo: heads.heads.get(shard) ?? 0 })).filter(({ after, upTo }) => upTo > after);
+    if (ranges.length === 0) return { keys: [], more: false };
+    const { batchBytes, batchSize } = this.ports.settings;
+    const perShard = Math.max(16, Math.ceil((2 * batchSize) / ranges.length));
+    const byShard = new Map<number, EventKey[]>(ranges.map(({ shard }) => [shard, []]));
+    for (const key of await this.ports.log.readKeys(unit, ranges, perShard)) byShard.get(key.shard)!.push(key);
+    const shards = ranges.map(({ shard, after, upTo }) => {
+      const keys = contiguous(byShard.get(shard)!, after);
+      return { keys, truncated: (keys.at(-1)?.seq ?? after) < upTo };
+    });
+    // A shard whose next event is not readable yet (a gap) holds back the merge like one that was cut off.
+    if (shards.some(({ keys, truncated }) => truncated && keys.length === 0)) return { keys: [], more: true };
+    return mergeShards(shards, { cutMicros: heads.cutMicros, maxEvents: Math.min(batchSize, lessons.maxEvents), maxBytes: batchBytes });
+  }
+
+  private wanted(consumer: Consumer, keys: readonly EventKey[], held: readonly DeadLetter[], lessons?: Lessons): readonly EventKey[] {
+    const types = new Set(consumer.events.map((eventClass) => domainEventOf(eventClass)!.name));
+    const heldStreams = new Set(held.map(streamId));
+    return keys.filter((key) => {
+      if (!types.has(key.type) || heldStreams.has(streamId(key))) return false;
+      const failed = lessons?.failed.get(streamId(key));
+      return !failed || key.seq < failed.event.seq;
+    });
+  }
+
+  /**
+   * Holds what failed; releases what was retried and went well. Only within this batch: a later try may read less than the one
+   * that failed, or other shards, and a stream held before its turn would lose the events in between.
+   */
+  private async settle(unit: Unit, consumer: Consumer, claim: Claim, { lessons, ahead, upTo, reached }: Settlement): Promise<void> {
+    const { letters, settings, store } = this.ports;
+    const reachedIds = new Set(lessons.failed.size > 0 ? reached.map(({ eventId }) => eventId) : []);
+    for (const { event, cause } of lessons.failed.values()) {
+      if (!reachedIds.has(event.eventId)) continue;
+      const before = ahead.find((letter) => streamId(letter) === streamId(event));
+      const attempts = before?.eventId === event.eventId ? before.attempts + 1 : 1;
+      const parked = attempts >= settings.consumerAttempts;
+      await letters.hold(unit, deadLetter(consumer, claim, event, { cause, attempts, parked, retryInMs: retryDelay(attempts, settings.consumerBackoffMs) }));
+      if (parked && consumer.onError === 'halt') await store.setState(consumer.name, 'halted', `${event.type} in ${event.stream}: ${describeError(cause)}`, unit);
+    }
+    if (ahead.length === 0) return;
+    const passed = new Set(upTo.map(({ eventId }) => eventId));
+    for (const letter of ahead) if (passed.has(letter.eventId)) await letters.release(unit, letter);
+  }
+
+  /** Turns a failure into what the next try leaves out. @throws what is nobody's fault, the caller's own, or cannot be narrowed. */
+  private learn(error: unknown, request: BatchRequest, lessons: Lessons, tried: number): void {
+    const cause = error instanceof EventFailure ? error.cause : error;
+    if (this.ports.units.isTransient(cause)) throw cause;
+    if (error instanceof EventFailure) {
+      if (request.isOwn?.(error.failed)) throw cause;
+      lessons.failed.set(streamId(error.failed), { event: error.failed, cause });
+      return;
+    }
+    if (tried < 2) throw error;
+    lessons.maxEvents = Math.max(1, Math.floor(Math.min(lessons.maxEvents, tried) / 2));
+  }
+}
+
+export interface Failure {
+  readonly cause: unknown;
+  readonly attempts: number;
+  readonly parked: boolean;
+  readonly retryInMs: number;
+}
+
+export function deadLetter(consumer: Consumer, claim: Claim, event: EventKey, failure: Failure) {
+  const { tenant, stream, eventId, type, shard, seq } = event;
+  const { attempts, cause, parked, retryInMs } = failure;
+  return {
+    consumer: consumer.name,
+    generation: claim.generation,
+    tenant,
+    stream,
+    eventId,
+    type,
+    shard,
+    seq,
+    attempts,
+    retryInMs,
+    error: describeError(cause),
+    state: parked ? 'parked' : 'retrying',
+  } as const;
+}
+
+/** Code and message, cut to what a column holds. Never the payload. */
+export function describeError(error: unknown): string {
+  const code = (error as { code?: unknown } | null)?.code;
+  const message = error instanceof Error ? error.message : String(error);
+  return `${typeof code === 'string' && !message.startsWith(code) ? `${code}: ` : ''}${message}`.slice(0, 1_000);
+}
+
+/** Why a consumer may not run: its state, or event types that only newer code knows. */
+export function whyStopped(consumer: Consumer, claim: Claim): string | undefined {
+  if (claim.state !== 'running') return `it is ${claim.state}`;
+  const own = new Set(consumer.events.map((eventClass) => domainEventOf(eventClass)!.name));
+  const unknown = claim.types.filter((type) => !own.has(type));
+  return unknown.length > 0 ? `another version of its code also handles ${unknown.join(', ')}, which this one does not` : undefined;
+}
+
+/** Between two tries another worker may have held the stream at the failed event, and let it go on. */
+function forgetPassed({ failed }: Lessons, claim: Claim): void {
+  if (failed.size === 0) return;
+  const at = new Map(claim.checkpoints.map(({ shard, seq }) => [shard, seq]));
+  for (const [stream, { event }] of failed) if (event.seq <= (at.get(event.shard) ?? 0)) failed.delete(stream);
+}
+
+function contiguous(keys: readonly EventKey[], after: number): readonly EventKey[] {
+  const gap = keys.findIndex((key, index) => key.seq !== after + index + 1);
+  return gap === -1 ? keys : keys.slice(0, gap);
+}
+
+/** Of a consumer that halts, nothing behind the first failed event is handled. */
+function cutAtFailure(merged: Merged, lessons: Lessons): readonly EventKey[] {
+  const failed = new Set([...lessons.failed.values()].map(({ event }) => event.eventId));
+  const first = merged.keys.findIndex((key) => failed.has(key.eventId));
+  return first === -1 ? merged.keys : merged.keys.slice(0, first);
+}
+
+function lastOfShards(keys: readonly EventKey[]): Checkpoint[] {
+  const last = new Map<number, EventKey>();
+  for (const key of keys) last.set(key.shard, key);
+  return [...last.values()].map(({ shard, seq, eventId }) => ({ shard, seq, eventId }));
+}

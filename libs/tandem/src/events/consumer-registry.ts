@@ -1,0 +1,52 @@
+import { Injectable, type Type } from '@nestjs/common';
+import { TandemError } from '../kernel/errors.js';
+import type { Consumer } from './consumer.js';
+import { domainEventOf } from './domain-event.js';
+
+/** The consumers of this application, by name; filled at start-up, before anything is served. */
+@Injectable()
+export class ConsumerRegistry {
+  private readonly byName = new Map<string, Consumer>();
+  private readonly byType = new Map<string, Consumer[]>();
+
+  add(consumers: readonly Consumer[]): void {
+    for (const consumer of consumers) {
+      this.byName.set(consumer.name, consumer);
+      for (const type of this.typesOf(consumer)) this.byType.set(type, [...(this.byType.get(type) ?? []), consumer]);
+    }
+  }
+
+  get consumers(): readonly Consumer[] {
+    return [...this.byName.values()];
+  }
+
+  /** @throws TANDEM_WIRING for a name that this application's code does not have. */
+  named(name: string): Consumer {
+    const consumer = this.byName.get(name);
+    if (!consumer) throw new TandemError('TANDEM_WIRING', `there is no projection or saga "${name}" in this application; it has ${[...this.byName.keys()].join(', ') || 'none'}`);
+    return consumer;
+  }
+
+  has(name: string): boolean {
+    return this.byName.has(name);
+  }
+
+  /** Stored event types that a consumer handles. */
+  typesOf(consumer: Consumer): readonly string[] {
+    return consumer.events.map((eventClass) => domainEventOf(eventClass)!.name);
+  }
+
+  /** Consumers that handle any of these stored event types. */
+  handling(types: Iterable<string>): readonly Consumer[] {
+    const found = new Set<Consumer>();
+    for (const type of types) for (const consumer of this.byType.get(type) ?? []) found.add(consumer);
+    return [...found];
+  }
+
+  /** Projections that write rows of these entities; all projections when it is not known what is read. */
+  readingInto(entities: readonly Type[] | undefined): readonly Consumer[] {
+    return this.consumers.filter(
+      (consumer) => consumer.kind === 'projection' && (!entities || consumer.entities.length === 0 || consumer.entities.some((entity) => entities.includes(entity))),
+    );
+  }
+}

@@ -1,0 +1,96 @@
+import { Injectable } from '@nestjs/common';
+import { EventBus } from '@nestjs/cqrs';
+import type { EntityManager } from 'typeorm';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { type Bank, type BankPlace, bankPlace, startBank } from '../../../../test/support/bank-application.js';
+import { Account, Charge, Charged, Letter, Open, Opened } from '../../../../test/support/bank.js';
+import { sqlBackends } from '../../../../test/support/backends.js';
+import { Projection } from '../read/projection/projection.js';
+import { SyncStrategy } from '../read/projection/sync-strategy.js';
+import { ConsumerRuntime } from './consumer-runtime.js';
+import type { EventMetadata } from './event-log.js';
+import { On } from './on.js';
+
+/** Goes on after a statement that failed: MySQL's transaction survives that, PostgreSQL's does not. */
+@Projection('spec.careless', { version: 1 })
+class Careless {
+  @On(Opened)
+  async opened({ accountId }: Opened, _metadata: EventMetadata, manager: EntityManager): Promise<void> {
+    if (accountId === 'careless') await manager.query('INSERT INTO nowhere VALUES (1)').catch(() => undefined);
+    else await manager.insert(Letter, { accountId: `careless-${accountId}`, count: 1 });
+  }
+}
+
+@Projection('spec.echo', { version: 1, sync: SyncStrategy.immediate() })
+@Injectable()
+class Echo {
+  constructor(private readonly events: EventBus) {}
+  @On(Opened)
+  opened({ accountId }: Opened): void {
+    this.events.publish(new Charged(accountId, '1'));
+  }
+}
+
+@Projection('spec.hanging', { version: 1 })
+class Hanging {
+  static begun = false;
+  static end: () => void;
+  @On(Opened)
+  async opened({ accountId }: Opened): Promise<void> {
+    if (accountId !== 'hangs') return;
+    Hanging.begun = true;
+    await new Promise<void>((resolve) => (Hanging.end = resolve));
+  }
+}
+
+const eventually = (check: () => Promise<void>) => vi.waitFor(check, { timeout: 40_000, interval: 50 });
+
+describe.each(sqlBackends())('consumers on $name', { timeout: 60_000 }, (backend) => {
+  const started: Bank[] = [];
+  let place: BankPlace;
+  const start = async (...args: Parameters<typeof startBank>[1][]): Promise<Bank> => {
+    place = await bankPlace(backend);
+    for (const settings of args) started.push(await startBank(place, settings));
+    return started.at(-1)!;
+  };
+  afterEach(async () => {
+    await Promise.all(started.splice(0).map(({ app }) => app.close()));
+    await place.remove();
+  });
+
+  it('a handler that goes on after an error of SQL harms its own event only', async () => {
+    const bank = await start({ providers: [Careless], consumerBackoffMs: 600_000, wakeUpWindowMs: 1_000 });
+    const accounts = ['before', 'careless', 'after', 'last'];
+    await Promise.all(accounts.map((id) => bank.commands.execute(new Open(id))));
+    await eventually(async () => {
+      const status = await bank.rows<{ n: unknown }>(
+        'SELECT COUNT(*) AS n FROM bank_letter WHERE count = 1 AND ' + (backend.dialect === 'mysql' ? 'accountId' : '"accountId"') + " LIKE 'careless-%'",
+      );
+      expect(Number(status[0]!.n)).toBe(3);
+      const letters = await bank.rows<{ stream: string; error: string }>("SELECT stream, error FROM tandem_dead_letter WHERE consumer = 'spec.careless'");
+      expect(letters).toEqual(backend.dialect === 'mysql' ? [] : [{ stream: 'account-careless', error: expect.stringContaining('nowhere') }]);
+    });
+  });
+
+  it('an immediate projection cannot publish: the command is refused instead of losing the event', async () => {
+    const bank = await start({ providers: [Echo], role: 'api' });
+    await expect(bank.commands.execute(new Open('echoed'))).rejects.toMatchObject({ code: 'TANDEM_EVENT_OUTSIDE_COMMAND' });
+    expect(await bank.db.getRepository(Account).countBy({ id: 'echoed' })).toBe(0);
+  });
+
+  // PGlite runs one transaction at a time: a batch that hangs there stops everything.
+  it.runIf(backend.name !== 'pglite')('a consumer that does not get on keeps the reconciler from no other, and shutdown waits for it no longer than it may', async () => {
+    const bank = await start({ providers: [Hanging], reconcileEveryMs: 50 });
+    Hanging.begun = false;
+    bank.faults.poisonedView.add('poisoned');
+    await bank.commands.execute(new Open('hangs'));
+    await eventually(async () => expect(Hanging.begun).toBe(true));
+    await bank.commands.execute(new Open('poisoned'));
+    await bank.commands.execute(new Charge('poisoned', '1'));
+    await eventually(async () => expect(await bank.rows('SELECT stream FROM tandem_dead_letter')).toHaveLength(1));
+    bank.faults.poisonedView.clear();
+    await eventually(async () => expect(await bank.rows('SELECT stream FROM tandem_dead_letter')).toHaveLength(0));
+    await bank.app.get(ConsumerRuntime, { strict: false }).stop(100);
+    Hanging.end();
+  });
+});

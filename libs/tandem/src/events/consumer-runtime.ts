@@ -1,0 +1,222 @@
+/**
+ * Runs the consumers of this process. Three callers, one loop: a wake-up job, the reconciler (which compares heads with
+ * checkpoints in SQL, so that no wake-up needs to be reliable), and the command that folds an `immediate` projection.
+ */
+import { setMaxListeners } from 'node:events';
+import { Injectable, Logger } from '@nestjs/common';
+import { TandemError } from '../kernel/errors.js';
+import { Clock } from '../kernel/clock.js';
+import { UnitOfWork, type Unit } from '../kernel/unit-of-work.js';
+import { CommandFold } from './command-fold.js';
+import type { Consumer } from './consumer.js';
+import { ConsumerBatch, type BatchPorts, type BatchResult } from './consumer-batch.js';
+import { ConsumerRegistry } from './consumer-registry.js';
+import { ConsumerSettings } from './consumer-settings.js';
+import { ConsumerStore } from './consumer-store.js';
+import { type DeadLetter, DeadLetterStore } from './dead-letter-store.js';
+import { EventCapture } from './event-capture.js';
+import { EventLog, SHARDS } from './event-log.js';
+import { Reconciler } from './reconciler.js';
+import { StreamRetry } from './stream-retry.js';
+import { WakeUpTransport } from './wake-up-transport.js';
+import { WakeUps } from './wake-ups.js';
+
+/** Told after a batch has committed changes of this consumer. */
+export type BatchListener = (consumer: Consumer) => void;
+
+/** How often, and how many milliseconds apart, a busy claim is tried again before it is left to the process that holds it. */
+const BUSY_TRIES = 5;
+const BUSY_PAUSE_MS = 20;
+/** Of a consumer in many lanes, one claim takes no fewer shards than this. */
+const SHARDS_AT_LEAST = 8;
+/** Consumers that one process runs at once. */
+const CONCURRENCY = 4;
+/** Woken ones and reconciled ones. */
+const RUNNING_AT_ONCE = 2 * CONCURRENCY;
+
+@Injectable()
+export class ConsumerRuntime {
+  private readonly logger = new Logger('Tandem');
+  private readonly batch: ConsumerBatch;
+  private readonly streamRetry: StreamRetry;
+  private readonly commandFold: CommandFold;
+  private readonly listeners: BatchListener[] = [];
+  private readonly running = new Map<string, { again: boolean; done: Promise<void> }>();
+  private readonly saidStopped = new Map<string, string>();
+  private readonly stopping = new AbortController();
+  private reconciler: Promise<void> | undefined;
+
+  constructor(
+    private readonly units: UnitOfWork,
+    private readonly log: EventLog,
+    private readonly store: ConsumerStore,
+    private readonly letters: DeadLetterStore,
+    private readonly registry: ConsumerRegistry,
+    private readonly settings: ConsumerSettings,
+    private readonly capture: EventCapture,
+    private readonly wakeUps: WakeUps,
+    private readonly transport: WakeUpTransport,
+    private readonly clock: Clock,
+  ) {
+    const ports: BatchPorts = { units, log, store, letters, settings };
+    this.batch = new ConsumerBatch(ports);
+    this.streamRetry = new StreamRetry(ports);
+    this.commandFold = new CommandFold(ports, registry, this.batch, (consumer, result) => this.report(consumer, result));
+    // Every consumer that runs may be asleep on it.
+    setMaxListeners(0, this.stopping.signal);
+  }
+
+  onBatch(listener: BatchListener): void {
+    this.listeners.push(listener);
+  }
+
+  /** Before anything is served, in every role: names, event types and checkpoints go to SQL; commands begin to fold and to wake. */
+  async register(consumers: readonly Consumer[]): Promise<void> {
+    this.registry.add(consumers);
+    await this.store.register(
+      consumers.map((consumer) => ({ name: consumer.name, kind: consumer.kind, types: this.registry.typesOf(consumer), version: consumer.version, startFrom: consumer.startFrom })),
+    );
+    this.capture.onAppend(async (unit, appended) => {
+      await this.commandFold.fold(unit, appended);
+      unit.afterCommit(() => this.wakeUps.committed(appended));
+    });
+    // A command must not find a long history to fold while it holds a shard.
+    for (const consumer of consumers) if (consumer.runBy === 'command') await this.catchUp(consumer);
+  }
+
+  /** Workers only: receives wake-ups and reconciles. */
+  async start(): Promise<void> {
+    await this.transport.listen(async (name) => {
+      if (this.registry.has(name) && !this.stopping.signal.aborted) await this.reported(name, () => this.catchUp(this.registry.named(name)));
+    }, CONCURRENCY);
+    this.reconciler = this.newReconciler().runUntil(this.stopping.signal);
+  }
+
+  /** True in a process that runs consumers. */
+  get isWorking(): boolean {
+    return this.reconciler !== undefined && !this.stopping.signal.aborted;
+  }
+
+  /** No new batches; resolves when the running ones are done, or after `drainMs`: what a batch has not committed by then another worker reads again. */
+  async stop(drainMs: number): Promise<void> {
+    this.stopping.abort();
+    const running = Promise.all([this.reconciler, ...[...this.running.values()].map(({ done }) => done.catch(() => undefined /* reported by its caller */))]);
+    await Promise.all([this.transport.stop(drainMs), this.atMost(drainMs, running)]);
+  }
+
+  private async atMost(ms: number, work: Promise<unknown>): Promise<void> {
+    const done = new AbortController();
+    try {
+      await Promise.race([work, this.clock.sleep(ms, done.signal)]);
+    } finally {
+      done.abort();
+    }
+  }
+
+  /** Runs a consumer until it has nothing to read, or somebody else is at it. @throws what is transient. */
+  async catchUp(consumer: Consumer): Promise<void> {
+    const current = this.running.get(consumer.name);
+    if (current) {
+      current.again = true;
+      return current.done;
+    }
+    const run = { again: false, done: Promise.resolve() };
+    this.running.set(consumer.name, run);
+    run.done = this.runUntilIdle(consumer, run);
+    return run.done;
+  }
+
+  /**
+   * For a comparison at one position: claims all of the consumer's checkpoints inside the given unit and folds exactly up to
+   * these heads. @throws TANDEM_CONSUMER_HALTED when the consumer may not run.
+   */
+  async drainTo(unit: Unit, consumer: Consumer, upTo: ReadonlyMap<number, number>): Promise<void> {
+    for (;;) {
+      const result = await this.batch.run({
+        consumer,
+        claim: (nested) => this.store.claim(nested, { consumer: consumer.name, exclusive: true, wait: true }),
+        heads: async () => ({ heads: upTo, cutMicros: Number.MAX_SAFE_INTEGER }),
+        attempt: (work) => this.units.run(work, { kind: unit.kind }),
+      });
+      if (result?.stopped) throw new TandemError('TANDEM_CONSUMER_HALTED', `${consumer.name}: ${result.stopped}`);
+      if (!result?.more) return;
+    }
+  }
+
+  private newReconciler(): Reconciler {
+    const { clock, letters, registry, store } = this;
+    const catchUp = async (consumer: Consumer, atMostMs: number) => {
+      if (!this.running.has(consumer.name) && this.running.size >= RUNNING_AT_ONCE) return;
+      await this.atMost(
+        atMostMs,
+        this.reported(consumer.name, () => this.catchUp(consumer)),
+      );
+    };
+    const retry = (consumer: Consumer, letter: DeadLetter) =>
+      this.reported(consumer.name, async () => {
+        if (await this.streamRetry.run(consumer, letter)) this.report(consumer, { handled: 1, more: false });
+      });
+    return new Reconciler({ clock, letters, registry, store, catchUp, retry, reconcileEveryMs: this.settings.reconcileEveryMs });
+  }
+
+  private async runUntilIdle(consumer: Consumer, run: { again: boolean }): Promise<void> {
+    try {
+      do {
+        run.again = false;
+        await Promise.all(Array.from({ length: Math.min(consumer.parallelism, CONCURRENCY) }, () => this.runLane(consumer)));
+      } while (run.again && !this.stopping.signal.aborted);
+    } finally {
+      // In the same turn as the look at `again`: who comes later begins anew.
+      this.running.delete(consumer.name);
+    }
+  }
+
+  private async runLane(consumer: Consumer): Promise<void> {
+    let busy = 0;
+    while (!this.stopping.signal.aborted) {
+      const result = await this.runBatch(consumer);
+      if (result) {
+        busy = 0;
+        this.report(consumer, result);
+        // Of a consumer in several lanes, one claim has seen only some of the shards.
+        if (!result.more && (consumer.parallelism === 1 || !result.advanced)) return;
+        if (result.waits) await this.clock.sleep(BUSY_PAUSE_MS, this.stopping.signal);
+      } else {
+        // The holder may have read the heads just before the event that woke us.
+        if (++busy > BUSY_TRIES) return;
+        await this.clock.sleep(BUSY_PAUSE_MS, this.stopping.signal);
+      }
+    }
+  }
+
+  private runBatch(consumer: Consumer): Promise<BatchResult | undefined> {
+    const exclusive = consumer.parallelism === 1;
+    const limit = Math.max(SHARDS_AT_LEAST, Math.ceil(SHARDS / consumer.parallelism));
+    return this.batch.run({
+      consumer,
+      claim: (unit) => this.store.claim(unit, { consumer: consumer.name, exclusive, limit, wait: false }),
+      heads: async (unit, claim) =>
+        claim.heads ??
+        this.log.heads(
+          unit,
+          claim.checkpoints.map(({ shard }) => shard),
+        ),
+      attempt: (work) => this.units.run(work, { kind: 'consumer' }),
+    });
+  }
+
+  private report(consumer: Consumer, result: BatchResult): void {
+    if (result.handled > 0) for (const listener of this.listeners) listener(consumer);
+    if (result.stopped && this.saidStopped.get(consumer.name) !== result.stopped) this.logger.error(`${consumer.name} does not run: ${result.stopped}`);
+    if (result.stopped) this.saidStopped.set(consumer.name, result.stopped);
+    else this.saidStopped.delete(consumer.name);
+  }
+
+  private async reported(name: string, work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      this.logger.warn(`${name} could not run now and is tried again: ${String(error)}`);
+    }
+  }
+}

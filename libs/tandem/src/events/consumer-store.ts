@@ -1,0 +1,75 @@
+import type { Unit } from '../kernel/unit-of-work.js';
+import type { Heads, Position } from './event-log.js';
+
+/** `halted`: an event failed and the consumer may not go on without it. `paused`: by an operator. */
+export type ConsumerState = 'running' | 'halted' | 'paused';
+
+export interface ConsumerRegistration {
+  readonly name: string;
+  readonly kind: string;
+  readonly types: readonly string[];
+  readonly version: number;
+  readonly startFrom: 'beginning' | 'now';
+}
+
+export interface Checkpoint extends Position {
+  readonly eventId: string | null;
+}
+
+export interface ClaimRequest {
+  readonly consumer: string;
+  /** Lock the consumer's own row first, so that one batch runs at a time. */
+  readonly exclusive: boolean;
+  /** Only these shards; default all. */
+  readonly shards?: readonly number[];
+  /** At most this many checkpoints. */
+  readonly limit?: number;
+  /** Wait for locks (a command that folds) or skip what another process holds (a worker). */
+  readonly wait: boolean;
+}
+
+export interface Claim {
+  readonly consumer: string;
+  readonly generation: number;
+  readonly state: ConsumerState;
+  /** Union of the event types of every version of the code that ever registered. */
+  readonly types: readonly string[];
+  /** Empty when a worker asked and nothing lags. */
+  readonly checkpoints: readonly Checkpoint[];
+  /**
+   * Of a worker's claim: the heads and the clock by which these shards were found to lag. The batch reads no further, since in a
+   * shard that was not behind then something older may have been committed meanwhile.
+   */
+  readonly heads?: Heads;
+}
+
+export interface ConsumerStatus {
+  readonly consumer: string;
+  readonly kind: string;
+  readonly state: ConsumerState;
+  readonly generation: number;
+  /** Events between checkpoints and heads, of any type. */
+  readonly lag: number;
+  readonly laggingShards: readonly number[];
+}
+
+/** Port. Who reads the log, and how far they are. */
+export abstract class ConsumerStore {
+  /** Inserts or widens (types are a union); a new consumer gets its checkpoints at the beginning or at the current heads. Idempotent, safe when several processes start at once. */
+  abstract register(registrations: readonly ConsumerRegistration[]): Promise<void>;
+
+  /** Locks checkpoints FOR UPDATE in shard order (SKIP LOCKED unless `wait`), then reads the consumer's state. Undefined when others hold what there is to lock. */
+  abstract claim(unit: Unit, request: ClaimRequest): Promise<Claim | undefined>;
+
+  /** Writes the claim's new checkpoints, in one statement. */
+  abstract advance(unit: Unit, claim: Claim, checkpoints: readonly Checkpoint[]): Promise<void>;
+
+  /** Every registered consumer with its lag: one query, no locks. */
+  abstract status(): Promise<readonly ConsumerStatus[]>;
+
+  /** Sets the state, with the reason for an operator. In the unit's transaction, where given. */
+  abstract setState(consumer: string, state: ConsumerState, reason: string | null, unit?: Unit): Promise<void>;
+
+  /** Checkpoints of the live generations, without locks; in the unit's snapshot, where given. */
+  abstract positions(consumers: readonly string[], shards: readonly number[], unit?: Unit): Promise<ReadonlyMap<string, ReadonlyMap<number, number>>>;
+}

@@ -1,0 +1,44 @@
+import type { Unit } from '../kernel/unit-of-work.js';
+import type { Position } from './event-log.js';
+
+/** `retrying`: runs again when due. `parked`: out of attempts, an operator decides. */
+export type DeadLetterState = 'retrying' | 'parked';
+
+/** One stream that one consumer holds back, from `position` on. */
+export interface DeadLetter extends Position {
+  readonly consumer: string;
+  readonly generation: number;
+  readonly tenant: string;
+  readonly stream: string;
+  readonly eventId: string;
+  readonly type: string;
+  readonly state: DeadLetterState;
+  readonly attempts: number;
+  /** Retrying, and its time has come by the database's clock. */
+  readonly due: boolean;
+  /** Message and code of the error, without payload. */
+  readonly error: string;
+}
+
+export interface NewDeadLetter extends Omit<DeadLetter, 'due'> {
+  /** From now, by the database's clock. */
+  readonly retryInMs: number;
+}
+
+/** Port. Streams held back. Every change runs under the lock of the shard's checkpoint. */
+export abstract class DeadLetterStore {
+  /** Inserts, or replaces position, state, attempts, error and due time of the same stream. */
+  abstract hold(unit: Unit, letter: NewDeadLetter): Promise<void>;
+
+  /** The stream goes on. */
+  abstract release(unit: Unit, letter: Pick<DeadLetter, 'consumer' | 'generation' | 'tenant' | 'stream'>): Promise<void>;
+
+  /** Held streams of a consumer in these shards, in the unit's transaction. */
+  abstract held(unit: Unit, consumer: string, generation: number, shards: readonly number[]): Promise<readonly DeadLetter[]>;
+
+  /** Letters, newest last: of some consumers or of all; `due` only those to be retried now. Without locks. */
+  abstract list(filter?: { readonly consumer?: string; readonly consumers?: readonly string[]; readonly due?: boolean; readonly limit?: number }): Promise<readonly DeadLetter[]>;
+
+  /** Makes letters due at once (parked ones too), with their attempts counted anew. Returns how many. */
+  abstract retryNow(filter: { readonly consumer: string; readonly tenant?: string; readonly stream?: string }): Promise<number>;
+}

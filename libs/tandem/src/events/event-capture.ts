@@ -1,0 +1,95 @@
+/**
+ * Catches what a handler publishes and puts it on the log with the handler's own writes. Serialized at once, so a later
+ * change of the event object changes nothing; appended as the last step before COMMIT; handed to in-process handlers after it.
+ */
+import { Injectable, Logger } from '@nestjs/common';
+import { TandemError } from '../kernel/errors.js';
+import { currentMessage, newId, nextMessage } from '../kernel/message-context.js';
+import { UnitOfWork, type Unit } from '../kernel/unit-of-work.js';
+import { domainEventOf, streamOf } from './domain-event.js';
+import { storedFacts } from './event-metadata.js';
+import { EventLog, type PendingEvent, type StoredEvent } from './event-log.js';
+import { expectedVersionOf } from './expected-version.js';
+import { encodePayload } from './payload.js';
+import { noteWritten } from './written.js';
+
+const PENDING = Symbol('tandem:pending-events');
+const APPENDED = Symbol('tandem:appended');
+/** Compared byte for byte, on every database. */
+const TENANT = /^[A-Za-z0-9._:@/+=-]{0,64}$/;
+
+/** Runs in the unit after its events are appended, under their shards' locks. */
+export type AppendListener = (unit: Unit, appended: readonly StoredEvent[]) => Promise<void>;
+
+@Injectable()
+export class EventCapture {
+  private readonly logger = new Logger('Tandem');
+  private readonly listeners: AppendListener[] = [];
+
+  constructor(
+    private readonly units: UnitOfWork,
+    private readonly log: EventLog,
+  ) {
+    units.beforeCommit((unit) => this.append(unit));
+  }
+
+  onAppend(listener: AppendListener): void {
+    this.listeners.push(listener);
+  }
+
+  /**
+   * Inside a unit of work: buffered until its COMMIT; returns undefined. Outside: a unit of its own; the promise resolves
+   * after COMMIT, and a failure is logged too, since nobody has to await `publish`.
+   * @throws TANDEM_PAYLOAD_REFUSED at once, also for a tenant that databases compare differently; TANDEM_EVENT_OUTSIDE_COMMAND inside a projection or saga.
+   */
+  take(events: readonly object[], handOver: (events: object[]) => void): Promise<void> | undefined {
+    const unit = this.units.current;
+    // Too late for the log; a plain projection's unit is not of kind `write`, an immediate one's is the command's.
+    if (unit?.notes.has(APPENDED))
+      throw new TandemError('TANDEM_EVENT_OUTSIDE_COMMAND', `${events[0]?.constructor.name} was published by an immediate projection or a later commit step`);
+    if (unit && unit.kind !== 'write')
+      throw new TandemError('TANDEM_EVENT_OUTSIDE_COMMAND', `${events[0]?.constructor.name} was published inside a ${unit.kind === 'consumer' ? 'projection or saga' : 'query'}`);
+    const copy = [...events];
+    const pending = copy.map(pendingEvent);
+    if (unit) {
+      this.buffer(unit, pending, () => handOver(copy));
+      return undefined;
+    }
+    const done = this.units.run(async (own) => this.buffer(own, pending, () => handOver(copy)));
+    done.catch((error: unknown) => this.logger.error(`Publishing ${pending.map(({ type }) => type).join(', ')} outside of a command failed: ${String(error)}`));
+    return done;
+  }
+
+  private buffer(unit: Unit, pending: readonly PendingEvent[], handOver: () => void): void {
+    const list = (unit.notes.get(PENDING) as PendingEvent[] | undefined) ?? [];
+    unit.notes.set(PENDING, list);
+    list.push(...pending);
+    unit.afterCommit(handOver);
+  }
+
+  private async append(unit: Unit): Promise<void> {
+    const pending = unit.notes.get(PENDING) as PendingEvent[] | undefined;
+    if (!pending?.length) return;
+    unit.notes.set(APPENDED, true);
+    const appended = await this.log.append(unit, pending);
+    for (const listener of this.listeners) await listener(unit, appended);
+    unit.afterCommit(() => noteWritten(appended));
+  }
+}
+
+function pendingEvent(event: object): PendingEvent {
+  const definition = domainEventOf(event.constructor)!;
+  const facts = currentMessage() ?? nextMessage();
+  const { tenant = '' } = facts;
+  if (!TENANT.test(tenant)) throw new TandemError('TANDEM_PAYLOAD_REFUSED', `${definition.name}: the tenant is not up to 64 letters, digits and ._:@/+=-`);
+  return {
+    eventId: newId(),
+    tenant,
+    stream: streamOf(event),
+    type: definition.name,
+    schemaVersion: definition.version,
+    payload: encodePayload(definition.name, event),
+    metadata: storedFacts(facts),
+    expected: expectedVersionOf(event),
+  };
+}

@@ -1,0 +1,109 @@
+/**
+ * The log: every committed event once, in 64 *shards*, each numbered 1, 2, 3, … without holes. A *stream* (an aggregate's
+ * events, versions 1, 2, 3, …) lives in one shard. A shard's *head* is its last number; its row lock is held from append to
+ * COMMIT, so within a shard the order of numbers is the order of commits and a reader that advances over contiguous numbers
+ * skips nothing. The *cut* is the database's clock when the heads were read: later events wait for the next read, which keeps
+ * what is read causally closed across shards.
+ */
+import type { Unit } from '../kernel/unit-of-work.js';
+
+/** Fixed when the tables are made. */
+export const SHARDS = 64;
+
+/** Which shard a stream lives in: FNV-1a over tenant and stream. Stored positions depend on it, so it never changes. */
+export function shardOf(tenant: string, stream: string): number {
+  let hash = 0x811c9dc5;
+  const text = `${tenant}\n${stream}`;
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
+  return (hash >>> 0) % SHARDS;
+}
+
+export interface Position {
+  readonly shard: number;
+  readonly seq: number;
+}
+
+/** What a handler is told about its event beside the payload. */
+export interface EventMetadata {
+  readonly eventId: string;
+  readonly type: string;
+  readonly stream: string;
+  /** Of the event in its stream, from 1. */
+  readonly version: number;
+  /** By the database's clock. */
+  readonly recordedAt: Date;
+  readonly position: Position;
+  readonly correlationId: string;
+  readonly causationId?: string;
+  readonly actor?: string;
+  readonly tenant?: string;
+  readonly traceparent?: string;
+}
+
+/** The version a stream must have for an append: its last event's, `none` for a new stream, `any` to take what comes next. */
+export type ExpectedVersion = number | 'none' | 'any';
+
+/** An event on its way into the log, already serialized. */
+export interface PendingEvent {
+  readonly eventId: string;
+  readonly tenant: string;
+  readonly stream: string;
+  readonly type: string;
+  readonly schemaVersion: number;
+  readonly payload: string;
+  readonly metadata: string;
+  readonly expected: ExpectedVersion;
+}
+
+/** An event without its payload: enough to order, filter and budget a read. */
+export interface EventKey extends Position {
+  readonly eventId: string;
+  readonly tenant: string;
+  readonly stream: string;
+  readonly version: number;
+  readonly type: string;
+  readonly schemaVersion: number;
+  /** Microseconds since the epoch, by the database's clock. */
+  readonly recordedAtMicros: number;
+  readonly payloadBytes: number;
+}
+
+export interface StoredEvent extends EventKey {
+  readonly payload: string;
+  readonly metadata: string;
+}
+
+export interface Heads {
+  /** Microseconds since the epoch: the database's clock when the statement began. */
+  readonly cutMicros: number;
+  /** Shard → last number. Shards without events are missing. */
+  readonly heads: ReadonlyMap<number, number>;
+}
+
+/** Numbers `after < seq <= upTo` of one shard. */
+export interface ShardRange {
+  readonly shard: number;
+  readonly after: number;
+  readonly upTo: number;
+}
+
+/** Port. With a unit, statements run in its transaction; without, on a connection of their own. */
+export abstract class EventLog {
+  /**
+   * Appends in order, as the unit's last writes, and takes the shard locks in ascending order.
+   * @throws OptimisticConcurrencyError when a stream is not at its expected version.
+   */
+  abstract append(unit: Unit, events: readonly PendingEvent[]): Promise<readonly StoredEvent[]>;
+
+  /** In a statement of its own; never joined with events. Only the shards given, or all. */
+  abstract heads(unit?: Unit, shards?: readonly number[]): Promise<Heads>;
+
+  /** Keys in order within each shard, at most `limitPerShard` of each range. */
+  abstract readKeys(unit: Unit, ranges: readonly ShardRange[], limitPerShard: number): Promise<readonly EventKey[]>;
+
+  /** The events of these keys, in the order of the keys. */
+  abstract readEvents(unit: Unit, keys: readonly EventKey[]): Promise<readonly StoredEvent[]>;
+
+  /** A stream from `fromVersion` (default 1) in version order, contiguous. */
+  abstract readStream(tenant: string, stream: string, fromVersion?: number): Promise<readonly StoredEvent[]>;
+}

@@ -1,0 +1,38 @@
+import sjson from 'secure-json-parse';
+import type { MessageFacts } from '../kernel/message-context.js';
+import type { EventMetadata, StoredEvent } from './event-log.js';
+
+/** The facts that are stored beside an event or a job. */
+export function storedFacts(facts: MessageFacts): string {
+  const { messageId, correlationId, actor, traceparent } = facts;
+  return JSON.stringify({ correlationId, causationId: messageId, actor, traceparent });
+}
+
+interface Facts {
+  readonly correlationId: string;
+  readonly causationId?: string;
+  readonly actor?: string;
+  readonly traceparent?: string;
+}
+
+export const parseFacts = (text: string): Facts => sjson.parse(text) as unknown as Facts;
+
+/** What a handler is told about a stored event. */
+export function metadataOf(stored: StoredEvent): EventMetadata {
+  return {
+    ...parseFacts(stored.metadata),
+    eventId: stored.eventId,
+    type: stored.type,
+    stream: stored.stream,
+    version: stored.version,
+    recordedAt: new Date(stored.recordedAtMicros / 1_000),
+    position: { shard: stored.shard, seq: stored.seq },
+    ...(stored.tenant && { tenant: stored.tenant }),
+  };
+}
+
+/** The facts of handling an event: what it causes is caused by the event. */
+export function factsOfEvent(metadata: EventMetadata): MessageFacts {
+  const { eventId, correlationId, causationId, actor, tenant, traceparent } = metadata;
+  return { messageId: eventId, correlationId, causationId, actor, tenant, traceparent };
+}

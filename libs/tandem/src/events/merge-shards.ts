@@ -1,0 +1,62 @@
+import type { EventKey } from './event-log.js';
+
+export interface MergeLimits {
+  /** Events recorded at this time or later wait for the next read. Microseconds since the epoch. */
+  readonly cutMicros: number;
+  readonly maxEvents: number;
+  readonly maxBytes: number;
+}
+
+export interface Merged {
+  readonly keys: readonly EventKey[];
+  /** More is there that this read left out. */
+  readonly more: boolean;
+}
+
+/** What was read of one shard: keys in order, and whether the shard goes on beyond them. */
+export interface ShardKeys {
+  readonly keys: readonly EventKey[];
+  readonly truncated: boolean;
+}
+
+/** An event further ahead of the cut than this was recorded before the database's clock was set back: waiting for it would stall. */
+const CLOCK_STEP_MICROS = 1_000_000;
+
+const waits = (key: EventKey, cutMicros: number): boolean => key.recordedAtMicros >= cutMicros && key.recordedAtMicros < cutMicros + CLOCK_STEP_MICROS;
+
+interface Cursor {
+  readonly shard: ShardKeys;
+  next: number;
+}
+
+/** Of two that were recorded at the same time (an import in one unit of work), the shard that has given less: else one shard runs dry first. */
+function isBefore(a: Cursor, b: Cursor): boolean {
+  const difference = a.shard.keys[a.next]!.recordedAtMicros - b.shard.keys[b.next]!.recordedAtMicros;
+  return difference < 0 || (difference === 0 && a.next < b.next);
+}
+
+/**
+ * Merges shards by recording time without reordering a shard: always takes the shard whose next event is the oldest. Stops
+ * when a shard that goes on has run dry, since its next event, unknown, might be the cause of what the others hold.
+ */
+export function mergeShards(shards: readonly ShardKeys[], limits: MergeLimits): Merged {
+  const heap = shards.map((shard): Cursor => ({ shard, next: 0 })).filter(({ shard }) => shard.keys.length > 0);
+  const merged: EventKey[] = [];
+  let bytes = 0;
+  while (heap.length > 0) {
+    let oldest = heap[0]!;
+    for (const candidate of heap) if (isBefore(candidate, oldest)) oldest = candidate;
+    const key = oldest.shard.keys[oldest.next]!;
+    // Everything else is at least as young, so all of it waits.
+    if (waits(key, limits.cutMicros)) return { keys: merged, more: true };
+    if (merged.length >= limits.maxEvents || (merged.length > 0 && bytes + key.payloadBytes > limits.maxBytes)) return { keys: merged, more: true };
+    merged.push(key);
+    bytes += key.payloadBytes;
+    oldest.next++;
+    if (oldest.next === oldest.shard.keys.length) {
+      if (oldest.shard.truncated) return { keys: merged, more: true };
+      heap.splice(heap.indexOf(oldest), 1);
+    }
+  }
+  return { keys: merged, more: false };
+}

@@ -1,0 +1,109 @@
+/**
+ * Payloads are JSON that survives the round trip unharmed, or are refused with the path of the bad value. What JSON lacks is
+ * tagged: `{"$bigint":"1"}`, `{"$date":"…"}`, `{"$number":"-0"}`; an object that looks like a tag is wrapped in `{"$object":…}`.
+ */
+import sjson from 'secure-json-parse';
+import { TandemError } from '../kernel/errors.js';
+
+/** Bytes of one payload, at most. */
+export const MAX_PAYLOAD_BYTES = 256 * 1024;
+const MAX_DEPTH = 32;
+const TAGS = new Set(['$bigint', '$date', '$number', '$object']);
+const UNSAFE_KEYS = new Set(['__proto__', 'constructor', 'prototype']);
+
+/** JSON text of an event's or command's own members. @throws TANDEM_PAYLOAD_REFUSED naming type and path. */
+export function encodePayload(type: string, message: object): string {
+  const text = JSON.stringify(encodeMembers(message, { type, path: '', depth: 0 }));
+  const bytes = Buffer.byteLength(text);
+  if (bytes > MAX_PAYLOAD_BYTES) {
+    throw new TandemError('TANDEM_PAYLOAD_REFUSED', `${type} is ${bytes} bytes, at most ${MAX_PAYLOAD_BYTES} are allowed`, {
+      next: 'Keep large content elsewhere and put its address into the message.',
+      data: { type, bytes },
+    });
+  }
+  return text;
+}
+
+/** An instance of `messageClass` with the members of the text; its constructor does not run. */
+export function decodePayload<T extends object>(messageClass: { readonly prototype: T }, text: string): T {
+  const parsed = sjson.parse(text) as unknown;
+  const members = text.includes('"$') ? decode(parsed) : parsed;
+  return Object.assign(Object.create(messageClass.prototype) as T, members);
+}
+
+interface Place {
+  readonly type: string;
+  readonly path: string;
+  readonly depth: number;
+}
+
+function refuse(place: Place, why: string): never {
+  const path = place.path || '(the message itself)';
+  throw new TandemError('TANDEM_PAYLOAD_REFUSED', `${place.type}: ${path} ${why}`, { data: { type: place.type, path } });
+}
+
+function encode(value: unknown, place: Place): unknown {
+  switch (typeof value) {
+    case 'string':
+      return isWellFormed(value) ? value : refuse(place, 'has half of a surrogate pair, which no database stores');
+    case 'number':
+      return encodeNumber(value, place);
+    case 'boolean':
+      return value;
+    case 'bigint':
+      return { $bigint: value.toString() };
+    case 'object':
+      return value === null ? null : encodeObject(value, place);
+    default:
+      return refuse(place, `is ${typeof value === 'undefined' ? 'undefined' : `a ${typeof value}`}`);
+  }
+}
+
+function encodeNumber(value: number, place: Place): unknown {
+  if (!Number.isFinite(value)) return refuse(place, `is ${value}`);
+  if (Object.is(value, -0)) return { $number: '-0' };
+  if (Number.isInteger(value) && !Number.isSafeInteger(value)) return refuse(place, 'is beyond the exact whole numbers: use a bigint or a string');
+  return value;
+}
+
+function encodeObject(value: object, place: Place): unknown {
+  if (place.depth >= MAX_DEPTH) return refuse(place, `is nested deeper than ${MAX_DEPTH}, or in a circle`);
+  if (value instanceof Date) return Number.isNaN(value.getTime()) ? refuse(place, 'is an invalid Date') : { $date: value.toISOString() };
+  const depth = place.depth + 1;
+  if (Array.isArray(value)) return Array.from(value, (item: unknown, index) => encode(item, { ...place, path: `${place.path}[${index}]`, depth }));
+  const prototype = Object.getPrototypeOf(value) as object | null;
+  if (prototype !== null && prototype !== Object.prototype)
+    return refuse(place, `is a ${value.constructor?.name ?? 'class instance'}: only plain objects, arrays, Dates and bigints keep their meaning`);
+  const members = encodeMembers(value, { ...place, depth });
+  const keys = Object.keys(members);
+  return keys.length === 1 && TAGS.has(keys[0]!) ? { $object: members } : members;
+}
+
+function encodeMembers(value: object, place: Place): Record<string, unknown> {
+  const members: Record<string, unknown> = {};
+  for (const [key, member] of Object.entries(value)) {
+    const path = place.path ? `${place.path}.${key}` : key;
+    if (UNSAFE_KEYS.has(key)) refuse({ ...place, path }, 'is a key that could change prototypes');
+    if (!isWellFormed(key)) refuse({ ...place, path }, 'has half of a surrogate pair in its name');
+    if (member !== undefined) members[key] = encode(member, { ...place, path });
+  }
+  return members;
+}
+
+function decode(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(decode);
+  if (typeof value !== 'object' || value === null) return value;
+  const record = value as Record<string, unknown>;
+  const [tag, ...others] = Object.keys(record);
+  if (tag === undefined || others.length > 0) return decodeMembers(record);
+  const inner = record[tag];
+  if (tag === '$bigint') return BigInt(inner as string);
+  if (tag === '$date') return new Date(inner as string);
+  if (tag === '$number') return Number(inner);
+  return decodeMembers(tag === '$object' ? (inner as Record<string, unknown>) : record);
+}
+
+const decodeMembers = (record: Record<string, unknown>): Record<string, unknown> => Object.fromEntries(Object.entries(record).map(([key, member]) => [key, decode(member)]));
+
+/** Node 20 has it; the ES2023 library types do not. */
+const isWellFormed = (text: string): boolean => (text as unknown as { isWellFormed(): boolean }).isWellFormed();

@@ -1,0 +1,81 @@
+/** Runs a held stream again: from its failed event to the consumer's checkpoint, under the checkpoint's lock. */
+import type { Unit } from '../kernel/unit-of-work.js';
+import { type Consumer, EventFailure } from './consumer.js';
+import { type BatchPorts, deadLetter, whyStopped } from './consumer-batch.js';
+import type { Claim } from './consumer-store.js';
+import type { DeadLetter } from './dead-letter-store.js';
+import { domainEventOf } from './domain-event.js';
+import type { EventKey, StoredEvent } from './event-log.js';
+import { handleEvents } from './handle-events.js';
+import { retryDelay } from './retry-delay.js';
+
+interface Failed {
+  readonly event: StoredEvent;
+  readonly cause: unknown;
+}
+
+const PAGE = 1_000;
+/** Payloads in memory. */
+const READ_AT_ONCE = 100;
+
+export class StreamRetry {
+  constructor(private readonly ports: BatchPorts) {}
+
+  /** True when the stream goes on, or went on a bit; false when it is still held at the same event or somebody else holds the shard. */
+  async run(consumer: Consumer, letter: DeadLetter): Promise<boolean> {
+    let failed: Failed | undefined;
+    for (;;) {
+      try {
+        return await this.ports.units.run((unit) => this.attempt(unit, consumer, letter, failed), { kind: 'consumer' });
+      } catch (error) {
+        if (!(error instanceof EventFailure)) throw error;
+        if (this.ports.units.isTransient(error.cause)) throw error.cause;
+        failed = { event: error.failed, cause: error.cause };
+      }
+    }
+  }
+
+  private async attempt(unit: Unit, consumer: Consumer, letter: DeadLetter, failed: Failed | undefined): Promise<boolean> {
+    const { letters, log, settings, store } = this.ports;
+    const claim = await store.claim(unit, { consumer: consumer.name, exclusive: consumer.parallelism === 1, shards: [letter.shard], wait: true });
+    const checkpoint = claim?.checkpoints[0];
+    if (!claim || !checkpoint || whyStopped(consumer, claim)) return false;
+    // Of a consumer that halts, or halted when it met the event: its next batch tries again.
+    if (checkpoint.seq < letter.seq) return false;
+    const now = (await letters.held(unit, consumer.name, claim.generation, [letter.shard])).find(
+      ({ eventId, stream, tenant }) => eventId === letter.eventId && stream === letter.stream && tenant === letter.tenant,
+    );
+    // Not due any more: another worker was faster, and the event failed again.
+    if (!now?.due) return false;
+    const keys = await this.keysOf(unit, consumer, letter, checkpoint.seq);
+    const before = failed ? keys.filter(({ seq }) => seq < failed.event.seq) : keys;
+    for (let from = 0; from < before.length; from += READ_AT_ONCE) {
+      // Handled one at a time: a failure then always names its event.
+      for (const event of await log.readEvents(unit, before.slice(from, from + READ_AT_ONCE))) await handleEvents(unit, consumer, [event]);
+    }
+    if (!failed) {
+      await letters.release(unit, letter);
+      return true;
+    }
+    const attempts = failed.event.eventId === now.eventId ? now.attempts + 1 : 1;
+    const parked = attempts >= settings.consumerAttempts;
+    await letters.hold(unit, this.letterAfter(consumer, claim, failed, { attempts, parked }));
+    return before.length > 0;
+  }
+
+  private letterAfter(consumer: Consumer, claim: Claim, failed: Failed, { attempts, parked }: { attempts: number; parked: boolean }) {
+    return deadLetter(consumer, claim, failed.event, { cause: failed.cause, attempts, parked, retryInMs: retryDelay(attempts, this.ports.settings.consumerBackoffMs) });
+  }
+
+  private async keysOf(unit: Unit, consumer: Consumer, letter: DeadLetter, upTo: number): Promise<readonly EventKey[]> {
+    const types = new Set(consumer.events.map((eventClass) => domainEventOf(eventClass)!.name));
+    const found: EventKey[] = [];
+    for (let after = letter.seq - 1; after < upTo;) {
+      const page = await this.ports.log.readKeys(unit, [{ shard: letter.shard, after, upTo }], PAGE);
+      if (page.length === 0) break;
+      found.push(...page.filter(({ stream, tenant, type }) => stream === letter.stream && tenant === letter.tenant && types.has(type)));
+      after = page.at(-1)!.seq;
+    }
+    return found;
+  }
+}
