@@ -1,0 +1,128 @@
+import type { CommandBus } from '@nestjs/cqrs';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { sqlBackends } from '../../../../test/support/backends.js';
+import { tandemDatabase, type TandemDatabase } from '../../../../test/support/tandem-database.js';
+import { sqlOf, sqlOutside } from '../adapters/typeorm/sql.js';
+import { SqlJobStore } from '../adapters/typeorm/sql-job-store.js';
+import { Clock } from '../kernel/clock.js';
+import { nextMessage, runWithMessage } from '../kernel/message-context.js';
+import { JobOutbox, newJob } from './job-outbox.js';
+import { JobRuntime } from './job-runtime.js';
+import type { JobTicket } from './job-store.js';
+import { JobTransport } from './job-transport.js';
+import { QueuedCommand, queuedCommandOf } from './queued-command.js';
+
+@QueuedCommand('spec.count', { queue: 'spec', effect: 'sql', attempts: 2, backoffMs: 0, timeoutMs: 50 })
+class Count {}
+@QueuedCommand('spec.call', { queue: 'spec', effect: 'external', attempts: 2, backoffMs: 0, timeoutMs: 5_000 })
+class Call {}
+@QueuedCommand('spec.newer', { queue: 'spec', effect: 'sql', attempts: 2 })
+class Newer {}
+
+class CalledTransport extends JobTransport {
+  handler!: (ticket: JobTicket) => Promise<void>;
+  override add = () => Promise.resolve();
+  override stop = () => Promise.resolve();
+  override work = async (_queue: string, _concurrency: number, handler: (ticket: JobTicket) => Promise<void>) => void (this.handler = handler);
+}
+
+const LEASE_MS = 600;
+const until = (condition: () => Promise<boolean>) => vi.waitFor(async () => expect(await condition()).toBe(true), { timeout: 10_000, interval: 10 });
+
+describe.each(sqlBackends())('JobRuntime on $name', (backend) => {
+  let db: TandemDatabase;
+  let store: SqlJobStore;
+  let transport: CalledTransport;
+  let runtime: JobRuntime;
+  let execute: (command: object) => Promise<unknown>;
+
+  beforeEach(async () => {
+    db = await tandemDatabase(backend);
+    store = new SqlJobStore(db.dataSource, db.tables);
+    transport = new CalledTransport();
+    const settings = { jobLeaseMs: LEASE_MS, keepDoneJobsMs: 60_000, reconcileEveryMs: 60_000, drainTimeoutMs: 1_000 };
+    const bus = { execute: (command: object) => execute(command) } as unknown as CommandBus;
+    runtime = new JobRuntime(db.units, store, transport, new JobOutbox(store, transport), bus, new Clock(), settings);
+    await runtime.start([Count, Call].map((command) => queuedCommandOf(command)!));
+    await sqlOutside(db.dataSource, (sql) => sql.query('CREATE TABLE effect (id INT)'));
+  });
+  afterEach(async () => {
+    await runtime.stop(1_000);
+    await db.drop();
+  });
+
+  const insert = async (command: object): Promise<JobTicket> => (await db.units.run((unit) => store.insert(unit, [newJob(command, nextMessage())])))[0]!;
+  const jobs = () => sqlOutside(db.dataSource, (sql) => sql.query<{ state: string; attempts: number; epoch: number }[]>(`SELECT state, attempts, epoch FROM ${db.tables.job}`));
+  const effects = async () => (await sqlOutside(db.dataSource, (sql) => sql.query<unknown[]>('SELECT id FROM effect'))).length;
+  const leaseRunsOut = () => sqlOutside(db.dataSource, (sql) => sql.query(`UPDATE ${db.tables.job} SET run_at = created_at`));
+
+  it('a handler that goes on after its time is up changes nothing', async () => {
+    let goOn!: () => void;
+    let late: Promise<unknown> | undefined;
+    const waiting = new Promise<void>((resolve) => (goOn = resolve));
+    execute = () => {
+      const first = late === undefined;
+      const run = (async () => {
+        if (first) await waiting;
+        await db.units.run((unit) => sqlOf(unit).query('INSERT INTO effect VALUES (1)'));
+      })();
+      late ??= run;
+      return run;
+    };
+    const ticket = await insert(new Count());
+    await transport.handler(ticket);
+    expect(await jobs()).toEqual([{ state: 'waiting', attempts: 1, epoch: 1 }]);
+    goOn();
+    await expect(late).rejects.toMatchObject({ code: 'TANDEM_JOB_STALE' });
+    expect(await effects()).toBe(0);
+    await transport.handler({ ...ticket, epoch: 1 });
+    expect(await jobs()).toEqual([{ state: 'done', attempts: 2, epoch: 2 }]);
+    expect(await effects()).toBe(1);
+  });
+
+  it('a command of its own inside the handler does not settle the job', async () => {
+    let settledInside: boolean | undefined;
+    execute = async () => {
+      await runWithMessage(nextMessage(), () => db.units.run(async (unit) => sqlOf(unit).query('INSERT INTO effect VALUES (1)')));
+      settledInside = (await jobs())[0]!.state === 'done';
+    };
+    await transport.handler(await insert(new Count()));
+    expect(settledInside).toBe(false);
+    expect(await jobs()).toEqual([{ state: 'done', attempts: 1, epoch: 1 }]);
+  });
+
+  it('a job whose process dies each time is parked when its attempts are used up', async () => {
+    execute = vi.fn(async () => undefined);
+    let ticket = await insert(new Call());
+    for (let run = 0; run < 2; run++) {
+      ticket = (await store.claim(ticket, LEASE_MS))!;
+      await leaseRunsOut();
+    }
+    await transport.handler(ticket);
+    expect(execute).not.toHaveBeenCalled();
+    expect(await store.list('parked', 10)).toMatchObject([{ attempts: 3, lastError: expect.stringContaining('was begun 2 times') }]);
+  });
+
+  it('a command that this version of the code lacks is given back, and no attempt is lost', async () => {
+    await transport.handler(await insert(new Newer()));
+    expect(await jobs()).toEqual([{ state: 'waiting', attempts: 0, epoch: 1 }]);
+  });
+
+  it('keeps the lease of a second run when the first, which was overtaken, ends', async () => {
+    const ends: (() => void)[] = [];
+    execute = () => new Promise<void>((resolve) => void ends.push(resolve));
+    const ticket = await insert(new Call());
+    const first = transport.handler(ticket);
+    await until(async () => ends.length === 1);
+    await leaseRunsOut();
+    const second = transport.handler({ ...ticket, epoch: 1 });
+    await until(async () => ends.length === 2);
+    ends[0]!();
+    await first;
+    await leaseRunsOut();
+    await until(async () => (await store.due(['spec'], 0, 10)).length === 0);
+    ends[1]!();
+    await second;
+    expect(await jobs()).toEqual([{ state: 'done', attempts: 2, epoch: 2 }]);
+  });
+});

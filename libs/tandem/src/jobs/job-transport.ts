@@ -1,0 +1,13 @@
+import type { JobTicket } from './job-store.js';
+
+/** Port, filled by the job adapter. It may lose or repeat tickets: the reconciler adds what is due and missing. */
+export abstract class JobTransport {
+  /** Adds tickets; one that is there already is left alone. Rejects while the transport is away. */
+  abstract add(tickets: readonly (JobTicket & { readonly delayMs?: number })[]): Promise<void>;
+
+  /** Starts to receive the tickets of a queue. The handler never rejects: it settles the job in SQL. */
+  abstract work(queue: string, concurrency: number, handler: (ticket: JobTicket) => Promise<void>): Promise<void>;
+
+  /** Takes no more tickets; resolves when running handlers are done or after `drainMs`. */
+  abstract stop(drainMs: number): Promise<void>;
+}
