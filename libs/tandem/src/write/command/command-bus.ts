@@ -1,0 +1,59 @@
+import { Inject, Injectable, Optional, type Type } from '@nestjs/common';
+import { type AsyncContext, CommandBus, type ICommand } from '@nestjs/cqrs';
+import { DispatchAround } from '../../kernel/dispatch-around.js';
+import { handledCommand } from '../../kernel/handler-metadata.js';
+import { HandlerNotFound } from '../../kernel/handler-not-found.js';
+import { type Handler, handlerClassOf, HandlerPipeline, type Innermost, type Pipeline } from '../../kernel/handler-pipeline.js';
+import { runWithMessage } from '../../kernel/message-context.js';
+import { factsFor } from '../../kernel/prepared-message.js';
+import { UnitOfWork } from '../../kernel/unit-of-work.js';
+import { queuedCommandOf } from '../../jobs/queued-command.js';
+import { CommandSettings } from './command-settings.js';
+import { unitOfWorkChoiceOf } from './unit-of-work.decorator.js';
+
+/** The CommandBus of @nestjs/cqrs with Tandem's pipeline: message facts, consistency, enhancers, and innermost a unit of work. */
+@Injectable()
+export class TandemCommandBus extends CommandBus {
+  @Inject(HandlerPipeline) private readonly pipeline!: HandlerPipeline;
+  @Inject(UnitOfWork) private readonly units!: UnitOfWork;
+  @Inject(CommandSettings) private readonly settings!: CommandSettings;
+  @Optional() @Inject(DispatchAround) private readonly around?: DispatchAround;
+  private readonly pipelines = new Map<Type<object>, Pipeline>();
+
+  /** @throws HandlerNotFound, or what the handler threw. */
+  override async execute<R = void>(command: ICommand, context?: AsyncContext): Promise<R> {
+    const pipeline = this.pipelineOf(command);
+    return runWithMessage(factsFor(command), () => {
+      this.publisher.publish(command);
+      const run = () => pipeline(command, context) as Promise<R>;
+      return this.around ? this.around.command(command, context, run) : run();
+    });
+  }
+
+  override bind(handler: Handler): void {
+    const handlerClass = handlerClassOf(handler);
+    const command = handledCommand(handlerClass)!;
+    this.pipelines.set(command, this.pipeline.bind(handler, 'execute', this.innermost(handlerClass, command)));
+  }
+
+  /** A command without a handler of its own goes to that of the class it extends, as in @nestjs/cqrs. */
+  private pipelineOf(command: ICommand): Pipeline {
+    for (let type: unknown = command.constructor; typeof type === 'function'; type = Object.getPrototypeOf(type)) {
+      const found = this.pipelines.get(type as Type<object>);
+      if (found) return found;
+    }
+    throw new HandlerNotFound(
+      'command',
+      command.constructor.name,
+      [...this.pipelines.keys()].map(({ name }) => name),
+    );
+  }
+
+  private innermost(handlerClass: Type<object>, command: Type<object>): Innermost | undefined {
+    const choice = unitOfWorkChoiceOf(handlerClass);
+    const effect = queuedCommandOf(command)?.effect;
+    const byDefault = effect === 'sql' || this.settings.unitOfWork === 'all';
+    if (choice === 'none' || effect === 'external' || (!choice && !byDefault)) return undefined;
+    return ({ handle }) => this.units.run((unit) => handle(unit.attempt), { kind: 'write', ...choice });
+  }
+}

@@ -1,0 +1,30 @@
+import 'reflect-metadata';
+import type { Type } from '@nestjs/common';
+import { TandemError } from '../../kernel/errors.js';
+
+export interface DurableSagaOptions {
+  /** Where a new saga begins in the log. Default `now`: adding a saga to an old log fires nothing. */
+  readonly startFrom?: 'now' | 'beginning';
+}
+
+export interface DurableSagaDefinition extends Required<DurableSagaOptions> {
+  readonly name: string;
+}
+
+const DURABLE_SAGA = 'tandem:durable-saga';
+const NAME = /^[a-z0-9][a-z0-9._-]{0,119}$/;
+
+/**
+ * Makes a class a durable saga: its `@On` methods return the queued commands that an event causes. In one transaction the
+ * commands become job rows and the saga's checkpoint advances, so each job is created exactly once per event.
+ * @throws TANDEM_WIRING for a name that is not lower-case letters, digits, dots and dashes.
+ */
+export function DurableSaga(name: string, options: DurableSagaOptions = {}): ClassDecorator {
+  return (target) => {
+    if (!NAME.test(name)) throw new TandemError('TANDEM_WIRING', `@DurableSaga('${name}') on ${target.name}: a name is lower-case letters, digits, dots and dashes`);
+    Reflect.defineMetadata(DURABLE_SAGA, Object.freeze({ startFrom: 'now', ...options, name } satisfies DurableSagaDefinition), target);
+  };
+}
+
+/** The definition of a saga class, or undefined when it has no `@DurableSaga` of its own. */
+export const durableSagaOf = (sagaClass: Type): DurableSagaDefinition | undefined => Reflect.getOwnMetadata(DURABLE_SAGA, sagaClass) as DurableSagaDefinition | undefined;
