@@ -1,0 +1,27 @@
+import type { Type } from '@nestjs/common';
+import { addOnMark, type KeyFits, type KeyOf, type OnOptions, type RowKey } from '../../events/on.js';
+import type { Delta } from './delta.js';
+
+export interface OnDeltaOptions<E, K extends RowKey = RowKey> {
+  /** Which row (or rows) the event adds to; null skips it. An object names columns of the row: `(e) => ({ country: e.country })`. */
+  readonly key: KeyOf<E, K>;
+}
+
+type Mismatch<E> = { readonly 'the method must take a Delta of the row, then the event that the decorator names': E };
+type TakesDelta<M, E, K> = M extends (...args: infer P) => unknown
+  ? P extends [Delta<infer V>, ...infer Rest]
+    ? KeyFits<K, V> & (Rest extends [infer Second, ...unknown[]] ? (E extends Second ? unknown : Mismatch<E>) : unknown)
+    : Mismatch<E>
+  : never;
+type MarksDelta<E, K> = <M extends (...args: never[]) => unknown>(target: object, method: string, descriptor: TypedPropertyDescriptor<M> & TakesDelta<M, E, K>) => void;
+
+/**
+ * Marks a method `(row: Delta<Row>, event, metadata)` of a projection that only adds to its rows. Sums of one batch are written
+ * as `column = column + ?`, so rows that many streams feed may be projected in parallel.
+ * A key that is no column of the row, a misspelt column and a class with another event in its signature do not compile.
+ *
+ * @example `@OnDelta(OrderPlaced, { key: (e) => ({ country: e.country }) }) placed(row: Delta<CountrySales>, e: OrderPlaced) { row.add('orders', 1).add('netSales', e.total); }`
+ */
+export function OnDelta<E extends object, K extends RowKey = RowKey>(event: Type<E>, options: OnDeltaOptions<E, K>): MarksDelta<E, K> {
+  return (target: object, method: string) => addOnMark(target, { method, event, kind: 'delta', options: options as OnOptions<unknown> });
+}

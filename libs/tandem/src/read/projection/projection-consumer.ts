@@ -1,0 +1,56 @@
+import type { Type } from '@nestjs/common';
+import type { Consumer } from '../../events/consumer.js';
+import { categoryOf } from '../../events/domain-event.js';
+import { SHARDS } from '../../events/event-log.js';
+import type { OnMark } from '../../events/on.js';
+import { TandemError } from '../../kernel/errors.js';
+import { FreeProjection } from './free-projection.js';
+import { projectionMarks } from './projection-marks.js';
+import { projectionOf, type ProjectionDefinition } from './projection.js';
+import { RowProjection } from './row-projection.js';
+import type { RowStore } from './row-store.js';
+
+/** Rows that more than one stream may change: an explicit key leads anywhere, and `order-17` and `payment-17` lead to the same row. */
+export const fedBySeveralStreams = (marks: readonly OnMark[]): boolean => marks.some((mark) => mark.kind === 'delta' || mark.options.key !== undefined) || !ofOneCategory(marks);
+
+/** False also where the category depends on the event, so that nobody knows it beforehand. */
+function ofOneCategory(marks: readonly OnMark[]): boolean {
+  const categories = new Set(marks.map(({ event }) => categoryOf(event)));
+  return categories.size === 1 && !categories.has(undefined);
+}
+
+/** Whether batches may run at once: two that load, change and write back the same row would lose one of the changes. */
+export const mayRunAtOnce = (marks: readonly OnMark[]): boolean => !fedBySeveralStreams(marks) || marks.every((mark) => mark.kind === 'delta');
+
+/**
+ * The consumer that an instance of a `@Projection` class declares.
+ * Where `wiringErrors` is `warn`, a parallelism that would lose changes is only reported; it then runs with 1.
+ * @throws TANDEM_WIRING when the class has no `@Projection`.
+ */
+export function projectionConsumer(instance: object, rows: RowStore): Consumer {
+  const consumerClass = instance.constructor as Type;
+  const definition = projectionOf(consumerClass);
+  if (!definition) throw new TandemError('TANDEM_WIRING', `${consumerClass.name} has no @Projection`);
+  const marks = projectionMarks(consumerClass);
+  const runs = definition.entity ? new RowProjection(instance, definition.entity as Type, marks, rows) : new FreeProjection(instance, marks, rows);
+  return {
+    name: definition.name,
+    kind: 'projection',
+    consumerClass,
+    events: [...new Set(marks.map((mark) => mark.event))],
+    version: definition.version,
+    startFrom: 'beginning',
+    ...runsAs(definition, marks),
+    entities: definition.entity ? [definition.entity as Type] : (definition.tables ?? []),
+    handle: (unit, events) => runs.handle(unit, events),
+  };
+}
+
+function runsAs(definition: ProjectionDefinition, marks: readonly OnMark[]): Pick<Consumer, 'parallelism' | 'onError' | 'runBy'> {
+  const { entity, onError, sync } = definition;
+  const severalStreams = entity !== undefined && fedBySeveralStreams(marks);
+  const runBy = sync.kind === 'immediate' ? 'command' : 'worker';
+  // Commands that each fold their own rows need not wait for one another.
+  const { parallelism = runBy === 'command' && entity && !severalStreams ? SHARDS : 1 } = definition;
+  return { parallelism: !entity || mayRunAtOnce(marks) ? parallelism : 1, onError: onError ?? (severalStreams ? 'halt' : 'park'), runBy };
+}

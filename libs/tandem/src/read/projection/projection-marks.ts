@@ -1,0 +1,50 @@
+import type { Type } from '@nestjs/common';
+import { EventFailure, type ConsumedEvent } from '../../events/consumer.js';
+import { domainEventOf } from '../../events/domain-event.js';
+import { onMarks, type OnMark } from '../../events/on.js';
+import { TandemError } from '../../kernel/errors.js';
+import { runWithMessage } from '../../kernel/message-context.js';
+
+/** The marks of a projection class. A method that a subclass marks again for the same event counts once. */
+export function projectionMarks(projectionClass: Type): readonly OnMark[] {
+  const seen = new Map<string, Set<unknown>>();
+  return onMarks(projectionClass).filter(({ method, event }) => {
+    const events = seen.get(method) ?? new Set();
+    seen.set(method, events);
+    return !events.has(event) && events.add(event);
+  });
+}
+
+/** Marks by the stored type of their event. */
+export function marksByType(marks: readonly OnMark[]): ReadonlyMap<string, readonly OnMark[]> {
+  const byType = new Map<string, OnMark[]>();
+  for (const mark of marks) {
+    const type = domainEventOf(mark.event)?.name;
+    if (type !== undefined) byType.set(type, [...(byType.get(type) ?? []), mark]);
+  }
+  return byType;
+}
+
+/** Calls a marked method as it is now, so that a spy on the instance is called too. */
+export function callMarked(instance: object, mark: OnMark, args: readonly unknown[]): unknown {
+  return (instance as Record<string, (...args: readonly unknown[]) => unknown>)[mark.method]!(...args);
+}
+
+/** Runs what handles one event as a message of its own; an error names the event. */
+export function handlingEvent<T>(consumed: ConsumedEvent, work: () => T): T {
+  const { eventId: messageId, correlationId, causationId, actor, tenant, traceparent } = consumed.metadata;
+  try {
+    return runWithMessage({ messageId, correlationId, causationId, actor, tenant, traceparent }, work);
+  } catch (cause) {
+    throw cause instanceof EventFailure ? cause : new EventFailure(consumed.stored, cause);
+  }
+}
+
+/** Row methods run between one SELECT and one write: there is nothing that they could wait for. */
+export function refusePromise(result: unknown, instance: object, mark: OnMark): void {
+  if (typeof (result as PromiseLike<unknown> | undefined)?.then !== 'function') return;
+  Promise.resolve(result).catch(() => undefined); // the error below is thrown in its stead
+  throw new TandemError('TANDEM_WIRING', `${instance.constructor.name}.${mark.method} returned a promise, but methods of a row projection are synchronous`, {
+    next: 'Take what it needs from the event or through a key `lookup`, or make the projection a free one (without `entity`).',
+  });
+}

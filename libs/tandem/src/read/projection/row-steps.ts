@@ -1,0 +1,92 @@
+import { EventFailure, type ConsumedEvent } from '../../events/consumer.js';
+import { categoryOf, domainEventOf } from '../../events/domain-event.js';
+import type { KeyLookup, OnMark, RowKey } from '../../events/on.js';
+import type { EntityManagerOf } from '../../events/storage-types.js';
+import { TandemError } from '../../kernel/errors.js';
+import { handlingEvent } from './projection-marks.js';
+import { namedKeys, type NamedKey } from './row-key.js';
+import type { RowShape } from './row-store.js';
+
+/** One method to call for one event, with the rows that it changes. */
+export interface RowStep {
+  readonly consumed: ConsumedEvent;
+  readonly mark: OnMark;
+  readonly keys: readonly NamedKey[];
+}
+
+type Answer = RowKey | readonly RowKey[] | null;
+interface Asked {
+  readonly consumed: ConsumedEvent;
+  readonly mark: OnMark;
+}
+
+/**
+ * What a batch has to do, in the order of its events; asks each `lookup` once.
+ * @throws EventFailure naming the event whose key is missing or wrong.
+ */
+export async function rowSteps(
+  events: readonly ConsumedEvent[],
+  marks: ReadonlyMap<string, readonly OnMark[]>,
+  shape: RowShape,
+  manager: () => EntityManagerOf,
+): Promise<readonly RowStep[]> {
+  const asked: readonly Asked[] = events.flatMap((consumed) => (marks.get(consumed.metadata.type) ?? []).map((mark) => ({ consumed, mark })));
+  const found = await lookUp(asked, manager);
+  return asked.map((each) =>
+    handlingEvent(each.consumed, () => {
+      const answer = found.has(each) ? lookedUp(each, found.get(each)!) : answerOf(each);
+      return { ...each, keys: answer === null ? [] : namedKeys(shape, answer) };
+    }),
+  );
+}
+
+function answerOf({ consumed: { event, metadata }, mark }: Asked): Answer {
+  const { key } = mark.options;
+  if (typeof key === 'function') return key(event, metadata);
+  const [category, id] = domainEventOf(mark.event)!.stream(event);
+  const expected = categoryOf(mark.event);
+  // Batches may run at once because streams of one category lead to rows of their own.
+  if (expected !== undefined && category !== expected) {
+    throw new TandemError('TANDEM_WIRING', `The category of ${metadata.type} depends on the event (${expected}, ${category})`, { next: 'Give its handler a `key`.' });
+  }
+  return id;
+}
+
+function lookedUp({ mark }: Asked, answer: Answer): Answer {
+  if (answer === null && mark.options.whenMissing !== 'ignore') throw new TandemError('TANDEM_ROW_MISSING', `The lookup of ${mark.method} found no key for the event`);
+  return answer;
+}
+
+const hasLookup = (key: unknown): key is KeyLookup<unknown> => typeof key === 'object' && key !== null;
+
+async function lookUp(asked: readonly Asked[], manager: () => EntityManagerOf): Promise<ReadonlyMap<Asked, Answer>> {
+  const byMark = new Map<OnMark, Asked[]>();
+  for (const each of asked) {
+    if (!hasLookup(each.mark.options.key)) continue;
+    const askers = byMark.get(each.mark);
+    if (askers) askers.push(each);
+    else byMark.set(each.mark, [each]);
+  }
+  const found = new Map<Asked, Answer>();
+  for (const [mark, askers] of byMark) {
+    const answers = await ask(mark, askers, manager());
+    askers.forEach((asker, i) => found.set(asker, answers[i]!));
+  }
+  return found;
+}
+
+async function ask(mark: OnMark, askers: readonly Asked[], manager: EntityManagerOf): Promise<readonly Answer[]> {
+  try {
+    const answers = await (mark.options.key as KeyLookup<unknown>).lookup(
+      askers.map(({ consumed }) => consumed.event),
+      manager,
+    );
+    if (answers.length === askers.length) return answers;
+    throw new TandemError('TANDEM_WIRING', `The lookup of ${mark.method} answered ${answers.length} keys for ${askers.length} events`, {
+      next: 'Answer one key, list or null for each event, in order.',
+    });
+  } catch (error) {
+    // with several events nobody knows whose fault it is
+    throw askers.length === 1 ? new EventFailure(askers[0]!.consumed.stored, error) : error;
+  }
+}

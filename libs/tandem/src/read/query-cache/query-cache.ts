@@ -1,0 +1,178 @@
+/**
+ * Answers of query handlers, kept in this process's memory, one cache per application instance. An *entry* remembers the
+ * positions it was read at, so that a query with a token takes it only when it holds that token's writes, and the *stamp* of its
+ * entities, so that it dies with the first change. A *flight* is a computation under way that equal queries wait for.
+ */
+import { Inject, Injectable, Logger, Optional, type Type } from '@nestjs/common';
+import { LRUCache } from 'lru-cache';
+import { currentMessage } from '../../kernel/message-context.js';
+import { currentUnit } from '../../kernel/unit-of-work.js';
+import { FreshRead, type Reading } from '../query/fresh-read.js';
+import type { ReadDemand } from '../query/read-demand.js';
+import { markCacheHit } from './cache-hits.js';
+import { type CacheResultDefinition, cacheResultOf } from './cache-result.js';
+import { canonicalKey } from './canonical-key.js';
+import { ChangeCounters } from './change-counters.js';
+import { freezeAnswer } from './freeze-answer.js';
+import { entityName, InvalidationChannel } from './invalidation-channel.js';
+
+/** Answers kept at most, over all handlers without `maxEntries` of their own. */
+const MAX_ENTRIES = 10_000;
+
+export interface AskedQuery {
+  readonly handlerClass: Type;
+  readonly query: object;
+  readonly demand: ReadDemand;
+  readonly entities: readonly Type[] | undefined;
+}
+
+type Compute = (keepPositions: boolean) => Promise<Reading<unknown>>;
+
+interface Entry extends Pick<Reading<unknown>, 'value' | 'passed'> {
+  readonly stamp: number;
+}
+
+interface Flight {
+  readonly stamp: number;
+  readonly value: Promise<unknown>;
+}
+
+interface Place {
+  readonly key: string;
+  /** Of the entities that the answer depends on. */
+  readonly names: readonly string[];
+  readonly definition: CacheResultDefinition;
+}
+
+export interface QueryCacheCounts {
+  /** Queries of cached handlers that were answered without running the handler. */
+  readonly hits: number;
+  /** Queries of cached handlers that ran it. */
+  readonly misses: number;
+}
+
+@Injectable()
+export class QueryCache {
+  private readonly logger = new Logger('Tandem');
+  private readonly changes = new ChangeCounters();
+  private readonly shared = new LRUCache<string, Entry>({ max: MAX_ENTRIES });
+  private readonly own = new Map<Type, LRUCache<string, Entry>>();
+  private readonly flights = new Map<string, Flight>();
+  private readonly ids = new Map<Type, number>();
+  private readonly warned = new Set<Type>();
+  private hits = 0;
+  private misses = 0;
+
+  constructor(
+    private readonly fresh: FreshRead,
+    @Optional() @Inject(InvalidationChannel) private readonly channel?: InvalidationChannel,
+  ) {}
+
+  /** Since the process started. */
+  get counts(): QueryCacheCounts {
+    return { hits: this.hits, misses: this.misses };
+  }
+
+  /** Answers from the cache where that is right, else computes. Inside an open unit it always computes: what a unit sees is its own. */
+  async answer(asked: AskedQuery, compute: Compute): Promise<unknown> {
+    const definition = cacheResultOf(asked.handlerClass);
+    if (!definition) return (await compute(false)).value;
+    if (!asked.entities?.length || currentUnit() || !this.usable) return this.bypass(asked, compute);
+    const names = asked.entities.map(entityName);
+    const key = this.keyOf(asked);
+    const entry = this.entriesOf(asked.handlerClass, definition).get(key);
+    if (entry && entry.stamp === this.changes.stamp(names) && this.fresh.satisfies(asked.demand, entry.passed)) return this.hit(asked.query, entry.value);
+    return this.fly(asked, { key, names, definition }, compute);
+  }
+
+  /** Drops every answer that read one of these entities, and keeps those from being stored that are being computed now. */
+  invalidate(entities: readonly string[]): void {
+    this.changes.changed(entities);
+  }
+
+  /** Drops every answer. */
+  invalidateAll(): void {
+    this.changes.everythingChanged();
+    this.shared.clear();
+    for (const entries of this.own.values()) entries.clear();
+  }
+
+  /** Without word from the other processes, an answer may be old and nobody would tell. */
+  private get usable(): boolean {
+    return this.channel?.connected ?? true;
+  }
+
+  private async bypass(asked: AskedQuery, compute: Compute): Promise<unknown> {
+    this.misses++;
+    const { value } = await compute(false);
+    this.freeze(asked.handlerClass, value);
+    return value;
+  }
+
+  private hit(query: object, value: unknown): unknown {
+    this.hits++;
+    markCacheHit(query);
+    return value;
+  }
+
+  /** Equal demands share one computation, unless something changed since it began: it may have read the old row. */
+  private async fly(asked: AskedQuery, place: Place, compute: Compute): Promise<unknown> {
+    const stamp = this.changes.stamp(place.names);
+    const flightKey = sharedBy(asked.demand, place.key);
+    const underway = flightKey === undefined ? undefined : this.flights.get(flightKey);
+    if (underway?.stamp === stamp) return this.hit(asked.query, await underway.value);
+    this.misses++;
+    const flight: Flight = { stamp, value: this.compute(asked.handlerClass, { ...place, stamp }, compute) };
+    if (flightKey === undefined) return flight.value;
+    this.flights.set(flightKey, flight);
+    try {
+      return await flight.value;
+    } finally {
+      if (this.flights.get(flightKey) === flight) this.flights.delete(flightKey);
+    }
+  }
+
+  /** An answer during whose computation something changed is returned and not stored. */
+  private async compute(handlerClass: Type, place: Place & { readonly stamp: number }, compute: Compute): Promise<unknown> {
+    const { definition, key, names, stamp } = place;
+    const { value, passed } = await compute(true);
+    if (this.freeze(handlerClass, value) && this.usable && this.changes.stamp(names) === stamp) {
+      this.entriesOf(handlerClass, definition).set(key, { value, passed, stamp }, { ttl: definition.ttlMs });
+    }
+    return value;
+  }
+
+  private freeze(handlerClass: Type, value: unknown): boolean {
+    if (freezeAnswer(value)) return true;
+    if (!this.warned.has(handlerClass)) {
+      this.warned.add(handlerClass);
+      this.logger.warn(`@CacheResult on ${handlerClass.name} keeps nothing: its answer holds bytes, functions, promises or accessors, which cannot be frozen`);
+    }
+    return false;
+  }
+
+  private entriesOf(handlerClass: Type, { maxEntries }: CacheResultDefinition): LRUCache<string, Entry> {
+    if (maxEntries === undefined) return this.shared;
+    let entries = this.own.get(handlerClass);
+    if (!entries) this.own.set(handlerClass, (entries = new LRUCache({ max: maxEntries })));
+    return entries;
+  }
+
+  private keyOf({ handlerClass, query }: AskedQuery): string {
+    let id = this.ids.get(handlerClass);
+    if (id === undefined) this.ids.set(handlerClass, (id = this.ids.size));
+    return JSON.stringify([id, currentMessage()?.tenant ?? null, canonicalKey(query)]);
+  }
+}
+
+/** Which flights a demand may share; a strong one none, since a later "now" is another. */
+function sharedBy(demand: ReadDemand, key: string): string | undefined {
+  switch (demand.kind) {
+    case 'eventual':
+      return key;
+    case 'token':
+      return JSON.stringify([key, demand.token, demand.onTimeout, demand.deadlineMs]);
+    case 'strong':
+      return undefined;
+  }
+}
