@@ -1,0 +1,94 @@
+import { Injectable } from '@nestjs/common';
+import type { Consumer } from '../events/consumer.js';
+import { ConsumerStore } from '../events/consumer-store.js';
+import { type DeadLetter, DeadLetterStore } from '../events/dead-letter-store.js';
+import { SHARDS } from '../events/event-log.js';
+import { Clock } from '../kernel/clock.js';
+import type { Unit } from '../kernel/unit-of-work.js';
+import { streamHash, type TokenContents } from './consistency-token.js';
+
+/** What a snapshot shows of some projections, against what was demanded. */
+export interface Look {
+  readonly fresh: boolean;
+  /** Names of those that have not passed the demanded positions. */
+  readonly lagging: readonly string[];
+  /** Dead letters that stand between the projections and what was demanded. */
+  readonly held: readonly DeadLetter[];
+  /** See `Reading.passed`. */
+  readonly passed: ReadonlyMap<number, number> | undefined;
+}
+
+export interface LookFor {
+  readonly consumers: readonly Consumer[];
+  readonly target: TokenContents | undefined;
+  /** Also look at the shards that nothing is demanded of. */
+  readonly keepPositions: boolean;
+}
+
+const ALL_SHARDS: readonly number[] = Array.from({ length: SHARDS }, (_, shard) => shard);
+/** How long a generation is taken as known, in milliseconds: it changes only when a rebuild is swapped in. */
+const GENERATIONS_KEPT_MS = 1_000;
+
+/** How far the projections are, as one snapshot shows it. */
+@Injectable()
+export class ReadSide {
+  private generations: ReadonlyMap<string, number> = new Map();
+  private knownAt = Number.NEGATIVE_INFINITY;
+  private asking: Promise<void> | undefined;
+
+  constructor(
+    private readonly store: ConsumerStore,
+    private readonly letters: DeadLetterStore,
+    private readonly clock: Clock,
+  ) {}
+
+  /** Before a look, and outside of its unit: it asks on a connection of its own. */
+  async prepare(consumers: readonly Consumer[] = []): Promise<void> {
+    if (this.clock.now() - this.knownAt < GENERATIONS_KEPT_MS && consumers.every(({ name }) => this.generations.has(name))) return;
+    this.asking ??= this.ask().finally(() => (this.asking = undefined));
+    await this.asking;
+  }
+
+  /** Reads in the unit: what it says holds for everything that the unit reads afterwards. */
+  async look(unit: Unit, { consumers, target, keepPositions }: LookFor): Promise<Look> {
+    const shards = keepPositions ? ALL_SHARDS : [...(target?.positions.keys() ?? [])];
+    if (consumers.length === 0 || shards.length === 0) return { fresh: true, lagging: [], held: [], passed: undefined };
+    const names = consumers.map(({ name }) => name);
+    const positions = await this.store.positions(names, shards, unit);
+    const unknown = names.filter((name) => !this.generations.has(name));
+    const lagging = new Set(target ? names.filter((name) => unknown.includes(name) || !hasPassed(positions.get(name), target)) : []);
+    const letters: DeadLetter[] = [];
+    const held: DeadLetter[] = [];
+    for (const consumer of consumers) {
+      const generation = this.generations.get(consumer.name);
+      if (generation === undefined) continue;
+      const own = await this.letters.held(unit, consumer.name, generation, consumer.onError === 'halt' ? ALL_SHARDS : shards);
+      letters.push(...own);
+      // One that halts stops at its first failed event, whosever that is.
+      const halted = consumer.onError === 'halt' && lagging.has(consumer.name);
+      if (target) held.push(...own.filter((letter) => halted || standsBefore(letter, target)));
+    }
+    const passed = keepPositions && letters.length + unknown.length === 0 ? lowest(names, positions) : undefined;
+    return { fresh: lagging.size === 0 && held.length === 0, lagging: [...lagging], held, passed };
+  }
+
+  private async ask(): Promise<void> {
+    const at = this.clock.now();
+    this.generations = new Map((await this.store.status()).map(({ consumer, generation }) => [consumer, generation]));
+    this.knownAt = at;
+  }
+}
+
+/** True when no shard of the target lies beyond these positions. */
+export function hasPassed(positions: ReadonlyMap<number, number> | undefined, target: TokenContents | undefined): boolean {
+  return !target || [...target.positions].every(([shard, seq]) => (positions?.get(shard) ?? 0) >= seq);
+}
+
+/** A letter holds its stream back from its position on; what the target has of that stream before it was handled. */
+function standsBefore(letter: DeadLetter, target: TokenContents): boolean {
+  const seq = target.positions.get(letter.shard);
+  return seq !== undefined && letter.seq <= seq && (target.streams === 'any' || target.streams.has(streamHash(`${letter.tenant}\n${letter.stream}`)));
+}
+
+const lowest = (names: readonly string[], positions: ReadonlyMap<string, ReadonlyMap<number, number>>): ReadonlyMap<number, number> =>
+  new Map(ALL_SHARDS.map((shard) => [shard, Math.min(...names.map((name) => positions.get(name)?.get(shard) ?? 0))]));
