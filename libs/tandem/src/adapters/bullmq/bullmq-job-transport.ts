@@ -1,0 +1,59 @@
+import type { JobTicket } from '../../jobs/job-store.js';
+import { JobTransport } from '../../jobs/job-transport.js';
+import type { QueueServer } from './queue-server.js';
+import { TicketQueues } from './ticket-queues.js';
+import { TicketWorkers } from './ticket-workers.js';
+
+interface TicketData {
+  readonly id: string;
+  readonly epoch: number;
+}
+
+/** Apart from the queue of wake-ups, whatever a queue is called. */
+const jobQueue = (queue: string): string => `jobs.${queue}`;
+
+/**
+ * One BullMQ queue per queue of commands. A ticket leaves BullMQ when its run ends, well or badly, so that adding it again is
+ * never silently ignored; how often a command is tried is settled in SQL.
+ */
+export class BullMqJobTransport extends JobTransport {
+  private readonly queues: TicketQueues;
+  private readonly workers: TicketWorkers;
+
+  constructor(server: QueueServer) {
+    super();
+    this.queues = new TicketQueues(server);
+    this.workers = new TicketWorkers(server);
+    server.beforeClose(async () => {
+      await this.workers.stop(0);
+      await this.queues.close();
+    });
+  }
+
+  override async add(tickets: readonly (JobTicket & { readonly delayMs?: number })[]): Promise<void> {
+    const names = [...new Set(tickets.map(({ queue }) => queue))];
+    await Promise.all(names.map((queue) => this.queues.add(jobQueue(queue), tickets.filter((ticket) => ticket.queue === queue).map(asBullMqJob))));
+  }
+
+  override work(queue: string, concurrency: number, handler: (ticket: JobTicket) => Promise<void>): Promise<void> {
+    this.workers.start({
+      queue: jobQueue(queue),
+      concurrency,
+      process: (data) => {
+        const { id, epoch } = data as TicketData;
+        return handler({ id, epoch, queue });
+      },
+    });
+    return Promise.resolve();
+  }
+
+  override stop(drainMs: number): Promise<void> {
+    return this.workers.stop(drainMs);
+  }
+}
+
+const asBullMqJob = ({ id, epoch, delayMs = 0 }: JobTicket & { readonly delayMs?: number }) => ({
+  name: 'job',
+  data: { id, epoch } satisfies TicketData,
+  opts: { jobId: `j-${id}-${epoch}`, delay: delayMs, attempts: 1, removeOnComplete: true, removeOnFail: true },
+});

@@ -1,0 +1,48 @@
+import { WakeUpTransport } from '../../events/wake-up-transport.js';
+import type { QueueServer } from './queue-server.js';
+import { TicketQueues } from './ticket-queues.js';
+import { TicketWorkers } from './ticket-workers.js';
+
+const QUEUE = 'wake-ups';
+
+interface WakeUp {
+  readonly consumer: string;
+}
+
+/**
+ * One queue for all consumers. BullMQ keeps at most one waiting and one running wake-up of each consumer; a signal that comes
+ * while it runs makes it run once more, so no signal is lost in between.
+ */
+export class BullMqWakeUpTransport extends WakeUpTransport {
+  private readonly queues: TicketQueues;
+  private readonly workers: TicketWorkers;
+
+  constructor(server: QueueServer) {
+    super();
+    this.queues = new TicketQueues(server);
+    this.workers = new TicketWorkers(server);
+    server.beforeClose(async () => {
+      await this.workers.stop(0);
+      await this.queues.close();
+    });
+  }
+
+  override async signal(consumers: readonly string[]): Promise<void> {
+    if (consumers.length === 0) return;
+    const wakeUps = [...new Set(consumers)].toSorted().map((consumer) => ({
+      name: 'wake-up',
+      data: { consumer } satisfies WakeUp,
+      opts: { deduplication: { id: consumer, keepLastIfActive: true }, removeOnComplete: true, removeOnFail: true },
+    }));
+    await this.queues.add(QUEUE, wakeUps);
+  }
+
+  override listen(handler: (consumer: string) => Promise<void>, concurrency: number): Promise<void> {
+    this.workers.start({ queue: QUEUE, concurrency, process: (data) => handler((data as WakeUp).consumer) });
+    return Promise.resolve();
+  }
+
+  override stop(drainMs: number): Promise<void> {
+    return this.workers.stop(drainMs);
+  }
+}

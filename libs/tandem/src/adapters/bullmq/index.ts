@@ -1,0 +1,1 @@
+export { bullMqJobs, type BullMqJobsOptions } from './bullmq-jobs.js';

@@ -1,0 +1,145 @@
+import { assertSchemaCompatibility, createPostgresBackend, DEFAULT_SCHEMA, LATEST_SCHEMA_VERSION, Queue, runMigrations, SchemaMigrationRequiredError, Worker } from 'bullmq';
+import pg from 'pg';
+import { TandemError } from '../../kernel/errors.js';
+import { NotificationRelay } from './notification-relay.js';
+import { KEPT_QUEUE_EVENTS, queueName, QueueServer, WORKER_TIMING, type OpenWorker, type TicketQueue, type WorkerPlan } from './queue-server.js';
+
+export interface PostgresPlace {
+  readonly label: string;
+  /** Where it is; asked whenever a pool is opened. */
+  config(): Promise<pg.PoolConfig>;
+  readonly Pool: typeof pg.Pool;
+  /** All connections share one session, as on PGlite behind its socket. */
+  readonly oneSession: boolean;
+  readonly queuePrefix: string;
+}
+
+const ANSWER_WITHIN_MS = 5_000;
+/** In one session everybody waits for an open transaction: late is not away. */
+const ONE_SESSION_ANSWERS_WITHIN_MS = 30_000;
+const PRODUCER_CONNECTIONS = 3;
+/** Of each worker; one of them only listens. */
+const WORKER_CONNECTIONS = 4;
+
+/** BullMQ's PostgreSQL backend, in its own schema `bullmq`. */
+export class PostgresQueueServer extends QueueServer {
+  private readonly relay = new NotificationRelay();
+  private prepared?: Promise<void>;
+  private settings?: pg.PoolConfig;
+  private producerPool?: pg.Pool;
+
+  constructor(private readonly place: PostgresPlace) {
+    super(place.label, place.oneSession ? ONE_SESSION_ANSWERS_WITHIN_MS : ANSWER_WITHIN_MS);
+  }
+
+  override get reachable(): boolean {
+    return true; // each pool finds out by itself, and quickly
+  }
+
+  config(): Promise<pg.PoolConfig> {
+    return this.place.config();
+  }
+
+  protected override connect(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  override async prepare(): Promise<void> {
+    this.prepared ??= this.makeReady();
+    try {
+      await this.prepared;
+    } catch (error) {
+      this.prepared = undefined;
+      throw error;
+    }
+  }
+
+  private async makeReady(): Promise<void> {
+    this.settings = await this.place.config();
+    this.producerPool ??= this.openPool(PRODUCER_CONNECTIONS);
+    const client = await this.producerPool.connect();
+    try {
+      await migrate(client);
+      if (this.place.oneSession) await this.shareSearchPath(client);
+    } finally {
+      client.release();
+    }
+  }
+
+  /** In one session the application's tables and BullMQ's are found by one path, the application's first. */
+  private async shareSearchPath(client: pg.PoolClient): Promise<void> {
+    await client.query(`SET search_path TO public, ${DEFAULT_SCHEMA}`);
+    const { rows } = await client.query<{ name: string }>(
+      `SELECT mine.relname AS name FROM pg_class mine JOIN pg_class theirs ON theirs.relname = mine.relname
+       WHERE mine.relnamespace = 'public'::regnamespace AND theirs.relnamespace = $1::regnamespace AND theirs.relkind IN ('r', 'S')`,
+      [DEFAULT_SCHEMA],
+    );
+    if (rows.length === 0) return;
+    const names = rows.map(({ name }) => `"${name}"`).join(', ');
+    throw new TandemError('TANDEM_WIRING', `The tables ${names} have names that BullMQ needs for its own on the embedded database`, {
+      next: 'Give them other names, or run on a server.',
+    });
+  }
+
+  private openPool(max: number): pg.Pool {
+    const { settings } = this;
+    const options = [settings?.options, this.place.oneSession ? undefined : `-c search_path=${DEFAULT_SCHEMA}`].filter(Boolean).join(' ');
+    const pool = new this.place.Pool({ connectionTimeoutMillis: this.answerWithinMs, keepAlive: true, ...settings, options, max });
+    pool.on('error', (error) => this.outage.report(error));
+    if (this.place.oneSession) this.relay.watch(pool);
+    return pool;
+  }
+
+  /** The pool for short statements. */
+  async producers(): Promise<pg.Pool> {
+    await this.prepare();
+    return this.producerPool!;
+  }
+
+  override openQueue(queue: string): TicketQueue {
+    const opened = new Queue(queueName(this.place.queuePrefix, queue), { connection: this.producerPool!, streams: KEPT_QUEUE_EVENTS }, createPostgresBackend);
+    opened.on('error', (error) => this.outage.report(error));
+    return opened as unknown as TicketQueue;
+  }
+
+  override openWorker(plan: WorkerPlan): OpenWorker {
+    const pool = this.openPool(WORKER_CONNECTIONS);
+    const worker = new Worker(
+      queueName(this.place.queuePrefix, plan.queue),
+      this.processor(plan),
+      { connection: pool, concurrency: plan.concurrency, ...WORKER_TIMING, ...(this.place.oneSession && { drainDelay: 1 }) },
+      createPostgresBackend,
+    );
+    worker.on('error', (error) => this.outage.report(error));
+    worker.on('failed', (job, error) => this.logger.error(`${worker.name} ${job?.id ?? ''}: ${error.message}`));
+    return {
+      worker,
+      async close(force) {
+        try {
+          await worker.close(force);
+        } finally {
+          await pool.end();
+        }
+      },
+    };
+  }
+
+  override suspect(): void {
+    // Nothing to drop: the pool's own time-outs do.
+  }
+
+  protected override async close(): Promise<void> {
+    const pool = this.producerPool;
+    this.producerPool = undefined;
+    await pool?.end();
+  }
+}
+
+/** Looks first: a user who may not create schemas can still use one that is up to date. */
+async function migrate(client: pg.PoolClient): Promise<void> {
+  const version = await assertSchemaCompatibility(client, DEFAULT_SCHEMA).catch((error: unknown) => {
+    if (error instanceof SchemaMigrationRequiredError) return 0;
+    throw error;
+  });
+  if (version < LATEST_SCHEMA_VERSION) await runMigrations(client, DEFAULT_SCHEMA);
+}

@@ -1,0 +1,1 @@
+export { embedded, type EmbeddedDefault, type EmbeddedOptions } from './embedded.js';

@@ -1,0 +1,145 @@
+/**
+ * Appending: take numbers from the shards (their row locks are held until COMMIT), then read the clock and the versions under
+ * those locks, then INSERT. Few round trips on purpose: whoever stops between them holds 1/64 of the streams.
+ */
+import type { DataSource } from 'typeorm';
+import { shardOf, type PendingEvent, type StoredEvent } from '../../events/event-log.js';
+import { isTandemError, OptimisticConcurrencyError, TandemError } from '../../kernel/errors.js';
+import { closeHoles } from './close-holes.js';
+import { expressionsOf } from './dialect.js';
+import { insertEvents } from './insert-events.js';
+import { slices } from './insert-chunks.js';
+import { isDuplicateKey, type Sql } from './sql.js';
+import { driverErrorOf } from './sql-errors.js';
+import type { TableNames } from './table-names.js';
+
+/** Stream selects in one statement. */
+const STREAMS_AT_ONCE = 500;
+
+interface Target {
+  readonly shard: number;
+  readonly tenant: string;
+  readonly stream: string;
+  readonly events: PendingEvent[];
+}
+
+export async function append(sql: Sql, events: readonly PendingEvent[], { dataSource, tables }: { dataSource: DataSource; tables: TableNames }): Promise<readonly StoredEvent[]> {
+  const targets = targetsOf(events);
+  const seqs = await takeNumbers(sql, targets, { dataSource, tables });
+  const { clockMicros, versions } = await clockAndVersions(sql, targets, tables);
+  checkVersions(targets, versions);
+  const stored = events.map((event): StoredEvent => {
+    const key = keyOf(event.tenant, event.stream);
+    const { shard } = targets.get(key)!;
+    const seq = seqs.get(shard)!;
+    const version = versions.get(key)! + 1;
+    seqs.set(shard, seq + 1);
+    versions.set(key, version);
+    const { expected: _expected, ...rest } = event;
+    return { ...rest, shard, seq, version, recordedAtMicros: clockMicros, payloadBytes: Buffer.byteLength(event.payload) };
+  });
+  try {
+    await insertEvents(sql, stored, tables);
+  } catch (error) {
+    throw conflictOf(error, stored, tables) ?? error;
+  }
+  return stored;
+}
+
+const keyOf = (tenant: string, stream: string): string => `${tenant}\n${stream}`;
+
+function targetsOf(events: readonly PendingEvent[]): Map<string, Target> {
+  const targets = new Map<string, Target>();
+  for (const event of events) {
+    const { tenant, stream } = event;
+    const key = keyOf(tenant, stream);
+    const target = targets.get(key);
+    if (target) target.events.push(event);
+    else targets.set(key, { shard: shardOf(tenant, stream), tenant, stream, events: [event] });
+  }
+  return targets;
+}
+
+export interface Place {
+  readonly dataSource: DataSource;
+  readonly tables: TableNames;
+}
+
+/** Raises the head of every touched shard, ascending. Shard → its first free number. */
+async function takeNumbers(sql: Sql, targets: ReadonlyMap<string, Target>, place: Place): Promise<Map<number, number>> {
+  const counts = new Map<number, number>();
+  for (const { shard, events } of targets.values()) counts.set(shard, (counts.get(shard) ?? 0) + events.length);
+  const firsts = new Map<number, number>();
+  for (const [shard, count] of [...counts].sort(([a], [b]) => a - b)) {
+    const head = sql.dialect === 'mysql' ? await raiseHeadMysql(sql, shard, count, place) : await raiseHeadPostgres(sql, shard, count, place.tables);
+    firsts.set(shard, head - count + 1);
+  }
+  return firsts;
+}
+
+async function raiseHeadPostgres(sql: Sql, shard: number, count: number, tables: TableNames): Promise<number> {
+  const [row] = await sql.query<{ head: string }[]>(`UPDATE ${tables.shard} SET head = head + ? WHERE shard = ? RETURNING head`, [count, shard]);
+  if (!row) throw shardMissing(shard, tables);
+  return Number(row.head);
+}
+
+async function raiseHeadMysql(sql: Sql, shard: number, count: number, place: Place): Promise<number> {
+  const text = `UPDATE ${place.tables.shard} SET head = LAST_INSERT_ID(head + ?) WHERE shard = ?`;
+  try {
+    const { insertId, affectedRows } = await sql.query<{ insertId: number | string; affectedRows: number }>(text, [count, shard]);
+    if (affectedRows === 0) throw shardMissing(shard, place.tables);
+    return Number(insertId);
+  } catch (error) {
+    if (isTandemError(error, 'TANDEM_UNIT_OF_WORK_DOOMED')) await closeHoles(shard, place);
+    throw error;
+  }
+}
+
+const shardMissing = (shard: number, tables: TableNames): TandemError => new TandemError('TANDEM_SCHEMA_OUTDATED', `${tables.shard} has no row for shard ${shard}`);
+
+interface ClockAndVersions {
+  readonly clockMicros: number;
+  /** Stream → version of its last event, 0 without any. */
+  readonly versions: Map<string, number>;
+}
+
+async function clockAndVersions(sql: Sql, targets: ReadonlyMap<string, Target>, tables: TableNames): Promise<ClockAndVersions> {
+  const { micros, now } = expressionsOf(sql.dialect);
+  const versions = new Map<string, number>();
+  let clockMicros = 0;
+  for (const streams of slices([...targets], STREAMS_AT_ONCE)) {
+    const selects = streams.map((_, i) => `SELECT ${i}, COALESCE(MAX(version), 0) FROM ${tables.event} WHERE tenant = ? AND stream = ?`);
+    const text = [`SELECT -1 AS i, ${micros(now)} AS n`, ...selects].join(' UNION ALL ');
+    const rows = await sql.query<{ i: number; n: number | string }[]>(
+      text,
+      streams.flatMap(([, { tenant, stream }]) => [tenant, stream]),
+    );
+    for (const { i, n } of rows) {
+      const at = streams[Number(i)];
+      if (at) versions.set(at[0], Number(n));
+      else clockMicros = Number(n);
+    }
+  }
+  return { clockMicros, versions };
+}
+
+/** All events of one stream may carry the version the stream had before them, or each the one before itself. */
+function checkVersions(targets: ReadonlyMap<string, Target>, versions: ReadonlyMap<string, number>): void {
+  for (const [key, { stream, events }] of targets) {
+    const before = versions.get(key)!;
+    events.forEach(({ expected }, i) => {
+      const wanted = expected === 'none' ? 0 : expected;
+      if (wanted === 'any' || wanted === before || wanted === before + i) return;
+      throw new OptimisticConcurrencyError(stream, { expected: expected as number | 'none', actual: before + i });
+    });
+  }
+}
+
+/** The versions were read under the shard's lock, so this takes a transaction whose snapshot is older than its locks (REPEATABLE READ). */
+function conflictOf(error: unknown, events: readonly StoredEvent[], tables: TableNames): OptimisticConcurrencyError | undefined {
+  const { message = '', detail = '' } = driverErrorOf(error) as { message?: string; detail?: string };
+  if (!isDuplicateKey(error) || !message.includes(`${tables.event}_stream`)) return undefined;
+  // MariaDB leaves an empty tenant out of "Duplicate entry 'tenant-stream-version'".
+  const named = events.find(({ tenant, stream, version }) => message.includes(`'${tenant && `${tenant}-`}${stream}-${version}'`) || detail.includes(`, ${stream}, ${version})`));
+  return new OptimisticConcurrencyError((named ?? events[0]!).stream, {}, error);
+}

@@ -1,0 +1,6 @@
+import './storage-types.js';
+
+export { tandemDataSource } from './tandem-data-source.js';
+export { tandemMigrations } from './migrations/tandem-migrations.js';
+export { typeOrmStorage } from './typeorm-storage.js';
+export type { TypeOrmStorageOptions } from './typeorm-storage.js';

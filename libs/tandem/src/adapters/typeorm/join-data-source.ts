@@ -1,0 +1,54 @@
+import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
+import { TandemError } from '../../kernel/errors.js';
+import { scopes } from '../../kernel/unit-of-work.js';
+import { unitOn } from './typeorm-unit.js';
+
+const joined = new WeakSet<DataSource>();
+
+/** Whether what hangs on this data source runs in the unit of work that is open. */
+export const isJoined = (dataSource: DataSource): boolean => joined.has(dataSource);
+
+/**
+ * Makes everything that hangs on a data source run in the unit of work that is open: repositories, BaseEntity statics and injected
+ * managers all share its own EntityManager, so accessors on that one instance reach them all. No prototype is touched.
+ */
+export function joinDataSource(dataSource: DataSource): DataSource {
+  if (joined.has(dataSource)) return dataSource;
+  joined.add(dataSource);
+  const runner = (): QueryRunner | undefined => unitOn(dataSource)?.runner;
+  joinManager(dataSource, runner);
+  joinSource(dataSource, runner);
+  return dataSource;
+}
+
+function joinManager(dataSource: DataSource, runner: () => QueryRunner | undefined): void {
+  const manager: EntityManager = dataSource.manager;
+  const getRepository = manager.getRepository.bind(manager);
+  const getTreeRepository = manager.getTreeRepository.bind(manager);
+  const transaction = manager.transaction.bind(manager) as (...args: unknown[]) => Promise<unknown>;
+  Object.defineProperty(manager, 'queryRunner', { configurable: true, get: runner });
+  Object.assign(manager, {
+    // Repositories are kept by the manager and remember the runner that they were made with: make them outside, with none.
+    getRepository: (target: never) => scopes.run(undefined, () => getRepository(target)),
+    getTreeRepository: (target: never) => scopes.run(undefined, () => getTreeRepository(target)),
+    transaction: async (...args: unknown[]) => {
+      const unit = unitOn(dataSource);
+      return unit ? unit.inSavepoint(() => transaction(...args)) : transaction(...args);
+    },
+  });
+}
+
+function joinSource(dataSource: DataSource, runner: () => QueryRunner | undefined): void {
+  const query = dataSource.query.bind(dataSource) as (text: string, params?: unknown, given?: QueryRunner) => Promise<unknown>;
+  const createQueryBuilder = dataSource.createQueryBuilder.bind(dataSource) as (...args: unknown[]) => unknown;
+  const createQueryRunner = dataSource.createQueryRunner.bind(dataSource);
+  Object.assign(dataSource, {
+    query: async (text: string, params?: unknown, given?: QueryRunner) => query(text, params, given ?? runner()),
+    createQueryBuilder: (...args: [unknown?, unknown?, QueryRunner?]) =>
+      args[1] ? createQueryBuilder(args[0], args[1], args[2] ?? runner()) : createQueryBuilder(args[0] ?? runner()),
+    createQueryRunner: (mode?: 'master' | 'slave') => {
+      if (runner()) throw new TandemError('TANDEM_SECOND_CONNECTION', 'A second connection was asked for inside a unit of work');
+      return createQueryRunner(mode);
+    },
+  });
+}

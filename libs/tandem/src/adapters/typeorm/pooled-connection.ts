@@ -1,0 +1,203 @@
+import type { QueryRunner } from 'typeorm';
+import { isTandemError, TandemError } from '../../kernel/errors.js';
+import type { UnitKind } from '../../kernel/unit-of-work.js';
+import { linkTo, type DriverLink, type Sql } from './driver-link.js';
+import { isConnectionLost, isReadOnlyViolation, isRetryable, isServerError } from './sql-errors.js';
+import type { Dialect } from './statement-text.js';
+
+const BEGIN: Record<Dialect, Record<UnitKind, readonly string[]>> = {
+  // READ COMMITTED is the session's level: setting it here would cost a round trip for every command.
+  mysql: {
+    write: ['START TRANSACTION'],
+    consumer: ['START TRANSACTION'],
+    snapshot: ['SET TRANSACTION ISOLATION LEVEL REPEATABLE READ', 'START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY'],
+  },
+  postgres: {
+    write: ['START TRANSACTION ISOLATION LEVEL READ COMMITTED'],
+    consumer: ['START TRANSACTION ISOLATION LEVEL READ COMMITTED'],
+    snapshot: ['START TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY'],
+  },
+};
+
+const ROLLS_BACK_TO_SAVEPOINT = /^\s*ROLLBACK\s+TO\b/i;
+
+/** Why the transaction can no longer commit. `healable`: rolling back to a savepoint mends it (PostgreSQL). */
+interface Doom {
+  readonly cause: unknown;
+  readonly healable: boolean;
+}
+
+/**
+ * One connection of the pool, and at most one transaction on it. Statements run one after the other: pg refuses concurrent ones,
+ * and on MySQL those queued behind a deadlock would run in autocommit. Every error is looked at: one that ended the transaction
+ * dooms it, whatever the caller catches.
+ */
+export class PooledConnection implements Sql {
+  private link: DriverLink | undefined;
+  private doom: Doom | undefined;
+  private broken: unknown;
+  private active = false;
+  private tail: Promise<unknown> = Promise.resolve();
+  private stopListening: (() => void) | undefined;
+  private readonly releaseRunner: () => Promise<void>;
+
+  constructor(
+    readonly runner: QueryRunner,
+    readonly dialect: Dialect,
+  ) {
+    this.releaseRunner = runner.release.bind(runner);
+  }
+
+  /** @throws TANDEM_ACQUIRE_TIMEOUT, TANDEM_STORAGE_UNAVAILABLE */
+  async connect(timeoutMs: number): Promise<void> {
+    const connecting = this.runner.connect() as Promise<unknown>;
+    let timer: NodeJS.Timeout | undefined;
+    const timeout = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => {
+        connecting.then(this.releaseRunner, () => undefined); // it comes too late: back to the pool with it, and its error is nobody's
+        reject(new TandemError('TANDEM_ACQUIRE_TIMEOUT', `No connection within ${timeoutMs} ms`));
+      }, timeoutMs);
+    });
+    try {
+      this.link = linkTo(await Promise.race([connecting, timeout]), this.dialect);
+      this.stopListening = this.link.onLost((error) => this.lose(error));
+    } catch (error) {
+      throw isTandemError(error) ? error : unavailable(error);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** @throws TANDEM_STORAGE_UNAVAILABLE when the connection turns out to be gone. */
+  async begin(kind: UnitKind): Promise<void> {
+    try {
+      for (const text of BEGIN[this.dialect][kind]) await this.linked.send(text);
+      this.active = true;
+    } catch (error) {
+      this.broken = error;
+      throw isConnectionLost(error) ? unavailable(error, STALE) : error;
+    }
+  }
+
+  query<R = unknown>(text: string, params?: readonly unknown[]): Promise<R> {
+    return this.watch(text, () => this.send<R>(text, params));
+  }
+
+  /** Without its turn and without looking at errors: for what `watch` sends. */
+  send<R>(text: string, params?: readonly unknown[]): Promise<R> {
+    return this.linked.send(text, params) as Promise<R>;
+  }
+
+  /** Sends a statement in its turn and sees what it does to the transaction. @throws TANDEM_UNIT_OF_WORK_DOOMED, TANDEM_QUERY_WROTE, and the driver's errors. */
+  watch<R>(text: string, send: () => Promise<R>): Promise<R> {
+    const mine = this.tail.then(async () => {
+      const heals = ROLLS_BACK_TO_SAVEPOINT.test(text);
+      if (this.active && this.doom && !(heals && this.doom.healable)) throw this.doomed();
+      const reply = await this.sent(send);
+      if (heals) this.doom = undefined;
+      return reply;
+    });
+    this.tail = mine.catch(() => undefined); // the caller has the error; the next statement only waits for its turn
+    return mine;
+  }
+
+  private async sent<R>(send: () => Promise<R>): Promise<R> {
+    let reply: R;
+    try {
+      reply = await send();
+    } catch (error) {
+      this.notice(error);
+      if (this.active && isReadOnlyViolation(error)) throw new TandemError('TANDEM_QUERY_WROTE', 'A write was tried in a READ ONLY transaction', { cause: error });
+      throw error;
+    }
+    if (this.active && this.linked.inTransaction(reply) === false) {
+      this.doom = { cause: new TandemError('TANDEM_DDL_REFUSED', 'A statement ended the transaction that it ran in'), healable: false };
+      throw this.doomed();
+    }
+    return reply;
+  }
+
+  /** Looks at an error that came back from the database and dooms the transaction that it ended. */
+  notice(error: unknown): void {
+    if (isConnectionLost(error)) this.lose(error);
+    if (!this.active || (this.doom && !this.doom.healable)) return;
+    if (isRetryable(error)) this.doom = { cause: error, healable: false };
+    else if (this.dialect === 'postgres' && isServerError(error)) this.doom ??= { cause: error, healable: true };
+  }
+
+  private lose(error: unknown): void {
+    this.broken ??= error;
+    this.doom = { cause: error, healable: false };
+  }
+
+  /** Why the transaction can only roll back, or undefined while it is well. */
+  get doomedBy(): unknown {
+    return this.doom?.cause;
+  }
+
+  doomed(): TandemError {
+    const { cause } = this.doom!;
+    const said = cause instanceof Error ? cause.message : String(cause);
+    return new TandemError('TANDEM_UNIT_OF_WORK_DOOMED', `An earlier error ended this transaction (${said.slice(0, 200)})`, { cause });
+  }
+
+  /** @throws TANDEM_COMMIT_FAILED when nothing was written, TANDEM_COMMIT_UNKNOWN when nobody can tell. */
+  async commit(): Promise<void> {
+    await this.tail;
+    if (this.doom) throw this.doomed();
+    if (this.linked.inTransaction() === false) throw new TandemError('TANDEM_COMMIT_FAILED', 'The connection is no longer in the transaction that was begun on it');
+    let committed: boolean;
+    try {
+      committed = await this.linked.commit();
+    } catch (error) {
+      if (isServerError(error) && !isConnectionLost(error)) throw new TandemError('TANDEM_COMMIT_FAILED', 'COMMIT was refused by the database', { cause: error });
+      this.lose(error);
+      this.active = false;
+      throw new TandemError('TANDEM_COMMIT_UNKNOWN', 'The connection was lost during COMMIT', { cause: error });
+    }
+    this.active = false;
+    if (!committed) throw new TandemError('TANDEM_COMMIT_FAILED', 'The database answered COMMIT with ROLLBACK');
+  }
+
+  /** Never fails: where ROLLBACK cannot be sent the connection is cut, and the database rolls back by itself. */
+  async rollback(): Promise<void> {
+    if (!this.active) return;
+    await this.tail;
+    this.active = false;
+    if (this.broken !== undefined) return;
+    try {
+      await this.linked.send('ROLLBACK');
+    } catch (error) {
+      this.broken = error;
+    }
+  }
+
+  /** Nothing more can be sent on this connection: it will be cut instead of going back to the pool. */
+  spoil(reason: unknown): void {
+    this.broken ??= reason;
+  }
+
+  async release(): Promise<void> {
+    if (!this.link) return;
+    this.stopListening?.();
+    if (this.broken !== undefined) this.link.destroy();
+    this.link = undefined;
+    await this.releaseRunner();
+  }
+
+  private get linked(): DriverLink {
+    if (!this.link) throw new TandemError('TANDEM_UNIT_OF_WORK_CLOSED', 'A statement came after its connection went back to the pool');
+    return this.link;
+  }
+}
+
+/** The pool handed out a connection that had ended: another one may do. */
+const STALE = { stale: true } as const;
+export const isStaleConnection = (error: unknown): boolean => isTandemError(error, 'TANDEM_STORAGE_UNAVAILABLE') && error.data.stale === true;
+
+function unavailable(error: unknown, data = {}): TandemError {
+  // pg-pool's own time-out, where the application set one that is shorter than ours
+  if (error instanceof Error && error.message === 'timeout exceeded when trying to connect')
+    return new TandemError('TANDEM_ACQUIRE_TIMEOUT', 'No connection in time', { cause: error });
+  return new TandemError('TANDEM_STORAGE_UNAVAILABLE', 'No connection to the database', { cause: error, data });
+}

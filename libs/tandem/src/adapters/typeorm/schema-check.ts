@@ -1,0 +1,64 @@
+import { MigrationExecutor, type DataSource } from 'typeorm';
+import { StorageCheck } from '../../kernel/adapter.js';
+import { TandemError } from '../../kernel/errors.js';
+import { dialectOf } from './driver-link.js';
+import { SCHEMA_VERSION } from './migrations/tandem-migrations.js';
+import { driverErrorOf, isConnectionLost } from './sql-errors.js';
+import { sqlOutside } from './sql.js';
+import type { TableNames } from './table-names.js';
+
+export const DEFAULT_MIGRATE_COMMAND = 'npx typeorm migration:run';
+/** MySQL, PostgreSQL. */
+const NO_SUCH_TABLE: ReadonlySet<unknown> = new Set(['ER_NO_SUCH_TABLE', '42P01']);
+
+/** Reads what the migrations left in the meta table, and asks TypeORM for migrations of the application that have not run. */
+export class SchemaCheck extends StorageCheck {
+  private foundLogId: string | undefined;
+
+  constructor(
+    private readonly dataSource: DataSource,
+    private readonly tables: TableNames,
+    private readonly migrateCommand: string = DEFAULT_MIGRATE_COMMAND,
+  ) {
+    super();
+  }
+
+  get logId(): string {
+    if (this.foundLogId === undefined) throw new TandemError('TANDEM_WIRING', 'The id of the log was asked for before the storage was verified');
+    return this.foundLogId;
+  }
+
+  async verify(): Promise<void> {
+    dialectOf(this.dataSource);
+    const meta = await this.meta();
+    const version = Number(meta.get('schema_version') ?? 0);
+    const logId = meta.get('log_id');
+    if (version < SCHEMA_VERSION || logId === undefined) throw this.outdated(`${this.tables.meta} is at schema version ${version}, this version of Tandem needs ${SCHEMA_VERSION}`);
+    const pending = await this.reaching(() => new MigrationExecutor(this.dataSource).getPendingMigrations());
+    if (pending.length > 0)
+      throw this.outdated(`${pending.length} ${pending.length === 1 ? 'migration has' : 'migrations have'} not run: ${pending.map(({ name }) => name).join(', ')}`);
+    this.foundLogId = logId;
+  }
+
+  private async meta(): Promise<Map<string, string>> {
+    try {
+      const rows = await this.reaching(() => sqlOutside(this.dataSource, (sql) => sql.query<{ name: string; value: string }[]>(`SELECT name, value FROM ${this.tables.meta}`)));
+      return new Map(rows.map(({ name, value }) => [name, value]));
+    } catch (error) {
+      const { code } = driverErrorOf(error) as { code?: unknown };
+      throw NO_SUCH_TABLE.has(code) ? this.outdated(`The database has no table ${this.tables.meta}`, error) : error;
+    }
+  }
+
+  private async reaching<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      throw isConnectionLost(error) ? new TandemError('TANDEM_STORAGE_UNAVAILABLE', 'The database does not answer', { cause: error }) : error;
+    }
+  }
+
+  private outdated(what: string, cause?: unknown): TandemError {
+    return new TandemError('TANDEM_SCHEMA_OUTDATED', what, { cause, next: `Run \`${this.migrateCommand}\` before you start the application.` });
+  }
+}

@@ -1,0 +1,168 @@
+import type { DataSource } from 'typeorm';
+import { ConsumerStore, type Checkpoint, type Claim, type ClaimRequest, type ConsumerRegistration, type ConsumerState, type ConsumerStatus } from '../../events/consumer-store.js';
+import { type Heads, SHARDS } from '../../events/event-log.js';
+import { TandemError } from '../../kernel/errors.js';
+import type { Unit } from '../../kernel/unit-of-work.js';
+import { expressionsOf } from './dialect.js';
+import { slices } from './insert-chunks.js';
+import { registerConsumers } from './register-consumers.js';
+import { repeated } from './repeated.js';
+import { shortText } from './short-text.js';
+import { sqlOf, sqlOutside, sqlTransaction, type Sql } from './sql.js';
+import type { TableNames } from './table-names.js';
+
+interface ConsumerRow {
+  readonly live_generation: number;
+  readonly state: ConsumerState;
+  readonly types: string;
+}
+
+interface StatusRow extends ConsumerRow {
+  readonly name: string;
+  readonly kind: string;
+  readonly shard: number | null;
+  readonly behind: number | string | null;
+}
+
+/** Consumers and their checkpoints on MySQL, MariaDB and PostgreSQL. */
+export class SqlConsumerStore extends ConsumerStore {
+  constructor(
+    private readonly dataSource: DataSource,
+    private readonly tables: TableNames,
+  ) {
+    super();
+  }
+
+  async register(registrations: readonly ConsumerRegistration[]): Promise<void> {
+    if (registrations.length === 0) return;
+    await repeated(() => sqlTransaction(this.dataSource, (sql) => registerConsumers(sql, registrations, this.tables)));
+  }
+
+  async claim(unit: Unit, request: ClaimRequest): Promise<Claim | undefined> {
+    const sql = sqlOf(unit);
+    const { consumer, exclusive, wait } = request;
+    let found = await this.consumerRow(sql, consumer, exclusive ? lockClause(wait) : '');
+    while (found) {
+      const generation = found.live_generation;
+      const lagging = request.shards || wait ? undefined : await this.lagging(sql, consumer, generation);
+      if (lagging?.heads.size === 0) return claimOf(consumer, found, { checkpoints: [], heads: lagging });
+      const candidates = request.shards ?? (lagging ? fromRandom([...lagging.heads.keys()]) : allShards);
+      const checkpoints = await this.lockCheckpoints(sql, request, generation, candidates);
+      if (checkpoints.length === 0) return undefined;
+      // Only now, unless its row is locked: before the checkpoints were, another process could still have changed it.
+      if (!exclusive) found = await this.consumerRow(sql, consumer);
+      if (found?.live_generation === generation) return claimOf(consumer, found, { checkpoints, heads: lagging });
+      if (!wait) return undefined;
+    }
+    return undefined;
+  }
+
+  async advance(unit: Unit, claim: Claim, checkpoints: readonly Checkpoint[]): Promise<void> {
+    if (checkpoints.length === 0) return;
+    const cases = checkpoints.map(() => 'WHEN ? THEN ?').join(' ');
+    await sqlOf(unit).query(
+      `UPDATE ${this.tables.checkpoint} SET seq = CASE shard ${cases} ELSE seq END, event_id = CASE shard ${cases} ELSE event_id END WHERE consumer = ? AND generation = ? AND shard IN (?)`,
+      [
+        ...checkpoints.flatMap(({ shard, seq }) => [shard, seq]),
+        ...checkpoints.flatMap(({ shard, eventId }) => [shard, eventId]),
+        claim.consumer,
+        claim.generation,
+        checkpoints.map(({ shard }) => shard),
+      ],
+    );
+  }
+
+  async status(): Promise<readonly ConsumerStatus[]> {
+    const { consumer, checkpoint, shard } = this.tables;
+    const rows = await sqlOutside(this.dataSource, (sql) =>
+      sql.query<StatusRow[]>(
+        `SELECT c.name, c.kind, c.state, c.live_generation, p.shard, s.head - p.seq AS behind FROM ${consumer} c
+         LEFT JOIN (${checkpoint} p JOIN ${shard} s ON s.shard = p.shard AND s.head > p.seq) ON p.consumer = c.name AND p.generation = c.live_generation
+         ORDER BY c.name, p.shard`,
+      ),
+    );
+    const found = new Map<string, ConsumerStatus & { laggingShards: number[] }>();
+    for (const row of rows) {
+      const status = found.get(row.name) ?? { consumer: row.name, kind: row.kind, state: row.state, generation: row.live_generation, lag: 0, laggingShards: [] };
+      if (row.shard !== null) status.laggingShards.push(row.shard);
+      found.set(row.name, { ...status, lag: status.lag + Number(row.behind ?? 0) });
+    }
+    return [...found.values()];
+  }
+
+  async setState(consumer: string, state: ConsumerState, reason: string | null, unit?: Unit): Promise<void> {
+    const reply = await this.on(unit, (sql) =>
+      sql.query<{ affectedRows: number }>(`UPDATE ${this.tables.consumer} SET state = ?, state_reason = ?, updated_at = ${expressionsOf(sql.dialect).now} WHERE name = ?`, [
+        state,
+        reason === null ? null : shortText(reason),
+        consumer,
+      ]),
+    );
+    if (reply.affectedRows === 0) throw new TandemError('TANDEM_WIRING', `No consumer named "${consumer}" is registered`);
+  }
+
+  async positions(consumers: readonly string[], shards: readonly number[], unit?: Unit): Promise<ReadonlyMap<string, ReadonlyMap<number, number>>> {
+    const found = new Map<string, Map<number, number>>(consumers.map((name) => [name, new Map()]));
+    if (consumers.length === 0 || shards.length === 0) return found;
+    const rows = await this.on(unit, (sql) =>
+      sql.query<{ consumer: string; shard: number; seq: number | string }[]>(
+        `SELECT p.consumer, p.shard, p.seq FROM ${this.tables.consumer} c JOIN ${this.tables.checkpoint} p ON p.consumer = c.name AND p.generation = c.live_generation
+         WHERE c.name IN (?) AND p.shard IN (?)`,
+        [consumers, shards],
+      ),
+    );
+    for (const { consumer, shard, seq } of rows) found.get(consumer)!.set(shard, Number(seq));
+    return found;
+  }
+
+  private async consumerRow(sql: Sql, name: string, lock = ''): Promise<ConsumerRow | undefined> {
+    const [row] = await sql.query<ConsumerRow[]>(`SELECT live_generation, state, types FROM ${this.tables.consumer} WHERE name = ? ${lock}`, [name]);
+    return row;
+  }
+
+  /**
+   * Skipping what others hold, one slice of `limit` after the other until one has something free. Not for an exclusive claim: an
+   * operator's retry holds some for a moment, and what is in the others may be the effect of what is in those.
+   */
+  private async lockCheckpoints(sql: Sql, { consumer, exclusive, limit = SHARDS, wait }: ClaimRequest, generation: number, candidates: readonly number[]): Promise<Checkpoint[]> {
+    for (const shards of slices(candidates, limit)) {
+      const rows = await sql.query<{ shard: number; seq: number | string; event_id: string | null }[]>(
+        `SELECT shard, seq, event_id FROM ${this.tables.checkpoint} WHERE consumer = ? AND generation = ? AND shard IN (?) ORDER BY shard ${lockClause(wait || exclusive)}`,
+        [consumer, generation, shards],
+      );
+      if (rows.length > 0) return rows.map((row) => ({ shard: row.shard, seq: Number(row.seq), eventId: row.event_id }));
+    }
+    return [];
+  }
+
+  /** Without locks: the shards that are behind, with their heads, and the clock before them. */
+  private async lagging(sql: Sql, consumer: string, generation: number): Promise<Heads> {
+    const { micros, now } = expressionsOf(sql.dialect);
+    const rows = await sql.query<{ shard: number; head: number | string; cut: number | string }[]>(
+      `SELECT p.shard, s.head, ${micros(now)} AS cut FROM ${this.tables.checkpoint} p JOIN ${this.tables.shard} s ON s.shard = p.shard AND s.head > p.seq WHERE p.consumer = ? AND p.generation = ? ORDER BY p.shard`,
+      [consumer, generation],
+    );
+    return { cutMicros: Number(rows[0]?.cut ?? 0), heads: new Map(rows.map(({ shard, head }) => [shard, Number(head)])) };
+  }
+
+  private on<T>(unit: Unit | undefined, work: (sql: Sql) => Promise<T>): Promise<T> {
+    return unit ? work(sqlOf(unit)) : sqlOutside(this.dataSource, work);
+  }
+}
+
+const claimOf = (consumer: string, row: ConsumerRow, rest: Pick<Claim, 'checkpoints' | 'heads'>): Claim => ({
+  consumer,
+  generation: row.live_generation,
+  state: row.state,
+  types: JSON.parse(row.types) as string[],
+  ...rest,
+});
+
+/** The first shards, always busy, would starve the last. */
+function fromRandom(shards: readonly number[]): number[] {
+  const from = Math.floor(Math.random() * shards.length);
+  return [...shards.slice(from), ...shards.slice(0, from)];
+}
+
+const allShards: readonly number[] = Array.from({ length: SHARDS }, (_, shard) => shard);
+const lockClause = (wait: boolean): string => (wait ? 'FOR UPDATE' : 'FOR UPDATE SKIP LOCKED');

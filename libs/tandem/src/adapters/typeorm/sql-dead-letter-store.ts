@@ -1,0 +1,116 @@
+import type { DataSource } from 'typeorm';
+import { DeadLetterStore, type DeadLetter, type DeadLetterState, type NewDeadLetter } from '../../events/dead-letter-store.js';
+import type { Unit } from '../../kernel/unit-of-work.js';
+import { expressionsOf } from './dialect.js';
+import { repeated } from './repeated.js';
+import { shortText } from './short-text.js';
+import { sqlOf, sqlOutside, sqlTransaction, type Dialect, type Sql } from './sql.js';
+import type { TableNames } from './table-names.js';
+
+const COLUMNS = 'consumer, generation, tenant, stream, shard, seq, event_id, type, state, attempts, error';
+const DEFAULT_LIMIT = 1_000;
+
+interface Row {
+  readonly consumer: string;
+  readonly generation: number;
+  readonly tenant: string;
+  readonly stream: string;
+  readonly shard: number;
+  readonly seq: number | string;
+  readonly event_id: string;
+  readonly type: string;
+  readonly state: DeadLetterState;
+  readonly attempts: number;
+  readonly error: string;
+  readonly due: number | string;
+}
+
+const letterOf = ({ event_id, seq, due, ...row }: Row): DeadLetter => ({ ...row, seq: Number(seq), eventId: event_id, due: Number(due) === 1 });
+
+const isDue = (dialect: Dialect): string => `state = 'retrying' AND next_at <= ${expressionsOf(dialect).now}`;
+const selectColumns = (dialect: Dialect): string => `${COLUMNS}, CASE WHEN ${isDue(dialect)} THEN 1 ELSE 0 END AS due`;
+
+/** Held streams on MySQL, MariaDB and PostgreSQL. */
+export class SqlDeadLetterStore extends DeadLetterStore {
+  constructor(
+    private readonly dataSource: DataSource,
+    private readonly tables: TableNames,
+  ) {
+    super();
+  }
+
+  async hold(unit: Unit, letter: NewDeadLetter): Promise<void> {
+    const sql = sqlOf(unit);
+    const { now, later, orReplace } = expressionsOf(sql.dialect);
+    const replaced = ['shard', 'seq', 'event_id', 'type', 'state', 'attempts', 'error', 'next_at', 'updated_at'];
+    await sql.query(
+      `INSERT INTO ${this.tables.deadLetter} (${COLUMNS}, next_at, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ${later}, ${now}, ${now})
+       ${orReplace(['consumer', 'generation', 'tenant', 'stream'], replaced)}`,
+      [
+        letter.consumer,
+        letter.generation,
+        letter.tenant,
+        letter.stream,
+        letter.shard,
+        letter.seq,
+        letter.eventId,
+        letter.type,
+        letter.state,
+        letter.attempts,
+        shortText(letter.error),
+        Math.round(letter.retryInMs),
+      ],
+    );
+  }
+
+  async release(unit: Unit, letter: Pick<DeadLetter, 'consumer' | 'generation' | 'tenant' | 'stream'>): Promise<void> {
+    const { consumer, generation, tenant, stream } = letter;
+    await sqlOf(unit).query(`DELETE FROM ${this.tables.deadLetter} WHERE consumer = ? AND generation = ? AND tenant = ? AND stream = ?`, [consumer, generation, tenant, stream]);
+  }
+
+  async held(unit: Unit, consumer: string, generation: number, shards: readonly number[]): Promise<readonly DeadLetter[]> {
+    if (shards.length === 0) return [];
+    const sql = sqlOf(unit);
+    const rows = await sql.query<Row[]>(
+      `SELECT ${selectColumns(sql.dialect)} FROM ${this.tables.deadLetter} WHERE consumer = ? AND generation = ? AND shard IN (?) ORDER BY shard, seq`,
+      [consumer, generation, shards],
+    );
+    return rows.map(letterOf);
+  }
+
+  async list(filter: { readonly consumer?: string; readonly consumers?: readonly string[]; readonly due?: boolean; readonly limit?: number } = {}): Promise<readonly DeadLetter[]> {
+    const { consumer, consumers = consumer === undefined ? undefined : [consumer], due = false, limit = DEFAULT_LIMIT } = filter;
+    if (consumers?.length === 0) return [];
+    return sqlOutside(this.dataSource, async (sql) => {
+      const conditions = ['1 = 1'];
+      if (consumers) conditions.push('consumer IN (?)');
+      if (due) conditions.push(isDue(sql.dialect));
+      const rows = await sql.query<Row[]>(
+        `SELECT ${selectColumns(sql.dialect)} FROM ${this.tables.deadLetter} WHERE ${conditions.join(' AND ')} ORDER BY created_at, shard, seq LIMIT ?`,
+        consumers ? [consumers, limit] : [limit],
+      );
+      return rows.map(letterOf);
+    });
+  }
+
+  /** In a transaction of its own that waits for running batches of those shards. */
+  async retryNow(filter: { readonly consumer: string; readonly tenant?: string; readonly stream?: string }): Promise<number> {
+    const given = (['consumer', 'tenant', 'stream'] as const).filter((column) => filter[column] !== undefined);
+    const which = { where: given.map((column) => `${column} = ?`).join(' AND '), params: given.map((column) => filter[column]!) };
+    return repeated(() => sqlTransaction(this.dataSource, (sql) => this.makeDue(sql, which)));
+  }
+
+  private async makeDue(sql: Sql, { where, params }: { where: string; params: readonly string[] }): Promise<number> {
+    const { deadLetter, checkpoint } = this.tables;
+    const rows = await sql.query<{ shard: number }[]>(`SELECT DISTINCT shard FROM ${deadLetter} WHERE ${where}`, params);
+    if (rows.length === 0) return 0;
+    const shards = rows.map(({ shard }) => shard);
+    await sql.query(`SELECT shard FROM ${checkpoint} WHERE consumer = ? AND shard IN (?) ORDER BY generation, shard FOR UPDATE`, [params[0], shards]);
+    const { now } = expressionsOf(sql.dialect);
+    const reply = await sql.query<{ affectedRows: number }>(
+      `UPDATE ${deadLetter} SET state = 'retrying', attempts = 0, next_at = ${now}, updated_at = ${now} WHERE ${where} AND shard IN (?)`,
+      [...params, shards],
+    );
+    return reply.affectedRows;
+  }
+}

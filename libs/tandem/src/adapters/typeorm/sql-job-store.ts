@@ -1,0 +1,170 @@
+import type { DataSource } from 'typeorm';
+import { JobStore, type ClaimedJob, type JobState, type JobSummary, type JobTicket, type NewJob } from '../../jobs/job-store.js';
+import { TandemError } from '../../kernel/errors.js';
+import type { Unit } from '../../kernel/unit-of-work.js';
+import { expressionsOf } from './dialect.js';
+import { slices } from './insert-chunks.js';
+import { insertJobs } from './insert-jobs.js';
+import { repeated } from './repeated.js';
+import { shortText } from './short-text.js';
+import { sqlOf, sqlOutside, type Sql } from './sql.js';
+import type { TableNames } from './table-names.js';
+
+const SWEEP_STEP = 500;
+const RENEW_AT_ONCE = 200;
+
+interface Affected {
+  readonly affectedRows: number;
+}
+
+interface SummaryRow {
+  readonly id: string;
+  readonly name: string;
+  readonly queue: string;
+  readonly state: JobState;
+  readonly attempts: number;
+  readonly last_error: string | null;
+}
+
+/**
+ * Jobs on MySQL, MariaDB and PostgreSQL. `run_at` is one column with three meanings, so that one index finds all that is due:
+ * when a waiting job may run, when a running one's lease ends, when a done or parked one ended.
+ */
+export class SqlJobStore extends JobStore {
+  constructor(
+    private readonly dataSource: DataSource,
+    private readonly tables: TableNames,
+  ) {
+    super();
+  }
+
+  async insert(unit: Unit, jobs: readonly NewJob[]): Promise<readonly JobTicket[]> {
+    return insertJobs(sqlOf(unit), jobs, this.tables);
+  }
+
+  /** The UPDATE commits by itself; the epoch that it took is nobody else's, so the job can be read after it. */
+  async claim(ticket: JobTicket, leaseMs: number): Promise<ClaimedJob | undefined> {
+    const epoch = ticket.epoch + 1;
+    return this.alone(async (sql) => {
+      const { now, later, text } = expressionsOf(sql.dialect);
+      const { affectedRows } = await sql.query<Affected>(
+        `UPDATE ${this.tables.job} SET state = 'running', epoch = ?, attempts = attempts + 1, run_at = ${later}
+         WHERE id = ? AND epoch = ? AND (state = 'waiting' OR (state = 'running' AND run_at <= ${now}))`,
+        [epoch, leaseMs, ticket.id, ticket.epoch],
+      );
+      if (affectedRows === 0) return undefined;
+      const [job] = await sql.query<ClaimedJob[]>(
+        `SELECT id, epoch, queue, name, ${text('payload')} AS payload, ${text('metadata')} AS metadata, attempts FROM ${this.tables.job} WHERE id = ? AND epoch = ?`,
+        [ticket.id, epoch],
+      );
+      return job;
+    });
+  }
+
+  async complete(ticket: JobTicket, unit?: Unit): Promise<void> {
+    const ended = await (unit ? this.end(sqlOf(unit), ticket, 'done', null) : this.alone((sql) => this.end(sql, ticket, 'done', null)));
+    if (!ended) throw new TandemError('TANDEM_JOB_STALE', `Job ${ticket.id} is no longer in run ${ticket.epoch}`);
+  }
+
+  async fail(ticket: JobTicket, error: string, retryInMs: number | undefined): Promise<JobTicket | undefined> {
+    return this.alone(async (sql) => {
+      if (retryInMs === undefined) {
+        await this.end(sql, ticket, 'parked', shortText(error));
+        return undefined;
+      }
+      return this.waitAgain(sql, ticket, { error, retryInMs, uncounted: 0 });
+    });
+  }
+
+  async giveBack(ticket: JobTicket, reason: string, retryInMs: number): Promise<JobTicket | undefined> {
+    return this.alone((sql) => this.waitAgain(sql, ticket, { error: reason, retryInMs, uncounted: 1 }));
+  }
+
+  async renew(tickets: readonly JobTicket[], leaseMs: number): Promise<void> {
+    const sorted = [...tickets].sort((a, b) => (a.id < b.id ? -1 : 1));
+    for (const slice of slices(sorted, RENEW_AT_ONCE)) {
+      const which = slice.map(() => '(id = ? AND epoch = ?)').join(' OR ');
+      await this.alone((sql) =>
+        sql.query(`UPDATE ${this.tables.job} SET run_at = ${expressionsOf(sql.dialect).later} WHERE state = 'running' AND (${which})`, [
+          leaseMs,
+          ...slice.flatMap(({ id, epoch }) => [id, epoch]),
+        ]),
+      );
+    }
+  }
+
+  async due(queues: readonly string[], overdueMs: number, limit: number): Promise<readonly JobTicket[]> {
+    if (queues.length === 0) return [];
+    return sqlOutside(this.dataSource, async (sql) => {
+      const { earlier } = expressionsOf(sql.dialect);
+      const select = (state: JobState): string =>
+        `(SELECT id, epoch, queue, run_at FROM ${this.tables.job} WHERE queue = ? AND state = '${state}' AND run_at <= ${earlier} ORDER BY run_at, id LIMIT ?)`;
+      // A limit for each queue: one that nobody works off must not hide what is due in the others.
+      const rows = await sql.query<(JobTicket & { run_at: unknown })[]>(
+        `${queues.map(() => `${select('waiting')} UNION ALL ${select('running')}`).join(' UNION ALL ')} ORDER BY run_at, id`,
+        queues.flatMap((queue) => [queue, overdueMs, limit, queue, 0, limit]),
+      );
+      return rows.map(({ id, epoch, queue }) => ({ id, epoch, queue }));
+    });
+  }
+
+  async counts(): Promise<readonly { readonly name: string; readonly state: JobState; readonly count: number }[]> {
+    const rows = await sqlOutside(this.dataSource, (sql) =>
+      sql.query<{ name: string; state: JobState; n: number | string }[]>(`SELECT name, state, COUNT(*) AS n FROM ${this.tables.job} GROUP BY name, state ORDER BY name, state`),
+    );
+    return rows.map(({ name, state, n }) => ({ name, state, count: Number(n) }));
+  }
+
+  async list(state: JobState, limit: number): Promise<readonly JobSummary[]> {
+    const rows = await sqlOutside(this.dataSource, (sql) =>
+      sql.query<SummaryRow[]>(`SELECT id, name, queue, state, attempts, last_error FROM ${this.tables.job} WHERE state = ? ORDER BY run_at DESC, id DESC LIMIT ?`, [state, limit]),
+    );
+    return rows.map(({ last_error, ...row }) => ({ ...row, lastError: last_error }));
+  }
+
+  async retryParked(id: string): Promise<readonly JobTicket[]> {
+    return this.alone(async (sql) => {
+      const { affectedRows } = await sql.query<Affected>(
+        `UPDATE ${this.tables.job} SET state = 'waiting', attempts = 0, finished_at = NULL, run_at = ${expressionsOf(sql.dialect).now} WHERE id = ? AND state = 'parked'`,
+        [id],
+      );
+      return affectedRows === 0 ? [] : sql.query<JobTicket[]>(`SELECT id, epoch, queue FROM ${this.tables.job} WHERE id = ?`, [id]);
+    });
+  }
+
+  async sweep(keepDoneMs: number): Promise<number> {
+    for (let swept = 0; ;) {
+      const { affectedRows } = await this.alone((sql) => this.sweepStep(sql, keepDoneMs));
+      swept += affectedRows;
+      if (affectedRows < SWEEP_STEP) return swept;
+    }
+  }
+
+  private sweepStep(sql: Sql, keepDoneMs: number): Promise<Affected> {
+    const old = `state = 'done' AND run_at <= ${expressionsOf(sql.dialect).earlier} ORDER BY run_at LIMIT ?`;
+    const from = `DELETE FROM ${this.tables.job} WHERE`;
+    return sql.query(sql.dialect === 'mysql' ? `${from} ${old}` : `${from} id IN (SELECT id FROM ${this.tables.job} WHERE ${old})`, [keepDoneMs, SWEEP_STEP]);
+  }
+
+  private async waitAgain(sql: Sql, ticket: JobTicket, { error, retryInMs, uncounted }: { error: string; retryInMs: number; uncounted: number }): Promise<JobTicket | undefined> {
+    const { affectedRows } = await sql.query<Affected>(
+      `UPDATE ${this.tables.job} SET state = 'waiting', attempts = attempts - ?, last_error = ?, run_at = ${expressionsOf(sql.dialect).later} WHERE id = ? AND epoch = ? AND state = 'running'`,
+      [uncounted, shortText(error), Math.round(retryInMs), ticket.id, ticket.epoch],
+    );
+    return affectedRows === 0 ? undefined : { id: ticket.id, epoch: ticket.epoch, queue: ticket.queue };
+  }
+
+  private async end(sql: Sql, ticket: JobTicket, state: 'done' | 'parked', error: string | null): Promise<boolean> {
+    const { now } = expressionsOf(sql.dialect);
+    const { affectedRows } = await sql.query<Affected>(
+      `UPDATE ${this.tables.job} SET state = ?, last_error = ?, run_at = ${now}, finished_at = ${now} WHERE id = ? AND epoch = ? AND state = 'running'`,
+      [state, error, ticket.id, ticket.epoch],
+    );
+    return affectedRows > 0;
+  }
+
+  /** Statements that commit by themselves, again after a deadlock. */
+  private alone<T>(work: (sql: Sql) => Promise<T>): Promise<T> {
+    return repeated(() => sqlOutside(this.dataSource, work));
+  }
+}

@@ -1,0 +1,7 @@
+import type { EntityManager } from 'typeorm';
+
+declare module '../../events/storage-types.js' {
+  interface StorageTypes {
+    entityManager: EntityManager;
+  }
+}

@@ -1,0 +1,142 @@
+import { Logger } from '@nestjs/common';
+import type { DataSource } from 'typeorm';
+import { Clock } from '../../kernel/clock.js';
+import { isTandemError, TandemError } from '../../kernel/errors.js';
+import { UnitOfWork, type Unit, type UnitKind, type UnitOptions } from '../../kernel/unit-of-work.js';
+import { ACQUIRE_TIMEOUT_MS } from './acquire.js';
+import { isStaleConnection } from './pooled-connection.js';
+import { isConnectionLost, isDiskFull, isRetryable } from './sql-errors.js';
+import { sqlOf } from './sql.js';
+import { TypeOrmUnit, unitOn } from './typeorm-unit.js';
+
+export interface TypeOrmUnitOfWorkOptions {
+  /** How long a unit waits for a connection of the pool, in milliseconds. Default 5,000. */
+  readonly acquireTimeoutMs?: number;
+}
+
+type Work<T> = (unit: Unit) => Promise<T>;
+type Outcome<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: unknown; readonly doomedBy: unknown };
+
+const FIRST_PAUSE_MS = 20;
+const LONGEST_PAUSE_MS = 1_000;
+
+/** Units of work on one joined data source. */
+export class TypeOrmUnitOfWork extends UnitOfWork {
+  private readonly logger = new Logger('Tandem');
+  private readonly acquireTimeoutMs: number;
+  private savepoints = 0;
+
+  constructor(
+    private readonly dataSource: DataSource,
+    private readonly clock: Clock,
+    options: TypeOrmUnitOfWorkOptions = {},
+  ) {
+    super();
+    this.acquireTimeoutMs = options.acquireTimeoutMs ?? ACQUIRE_TIMEOUT_MS;
+  }
+
+  async run<T>(work: Work<T>, options: UnitOptions = {}): Promise<T> {
+    const around = unitOn(this.dataSource);
+    return around ? this.within(around, work, options.kind ?? 'write') : this.repeated(work, options);
+  }
+
+  isTransient(error: unknown): boolean {
+    if (isTandemError(error, 'TANDEM_STORAGE_UNAVAILABLE') || isTandemError(error, 'TANDEM_ACQUIRE_TIMEOUT') || isTandemError(error, 'TANDEM_COMMIT_UNKNOWN')) return true;
+    const cause = causeOf(error);
+    return isRetryable(cause) || isConnectionLost(cause) || isDiskFull(cause);
+  }
+
+  private within<T>(around: TypeOrmUnit, work: Work<T>, kind: UnitKind): Promise<T> {
+    if (kind === 'snapshot') return work(around);
+    if (kind === around.kind) return this.savepoint(around, work);
+    if (kind === 'consumer') throw new TandemError('TANDEM_SECOND_CONNECTION', `A consumer's batch was started inside a ${around.kind} unit of work`);
+    if (around.kind === 'snapshot') throw new TandemError('TANDEM_QUERY_WROTE', 'A query handler executed a command');
+    throw new TandemError('TANDEM_EVENT_OUTSIDE_COMMAND', "A command was executed inside a consumer's batch");
+  }
+
+  private savepoint<T>(unit: TypeOrmUnit, work: Work<T>): Promise<T> {
+    const name = `tandem_${++this.savepoints}`;
+    return unit.inSavepoint(async () => {
+      const sql = sqlOf(unit);
+      await sql.query(`SAVEPOINT ${name}`);
+      try {
+        const value = await work(unit);
+        await sql.query(`RELEASE SAVEPOINT ${name}`);
+        return value;
+      } catch (error) {
+        // A doomed unit refuses it and rolls back as a whole; what the work threw says more than that.
+        await sql.query(`ROLLBACK TO SAVEPOINT ${name}`).catch(() => undefined);
+        throw error;
+      }
+    });
+  }
+
+  private async repeated<T>(work: Work<T>, { kind = 'write', tries = 5, deadlineMs = 15_000 }: UnitOptions): Promise<T> {
+    const deadline = this.clock.now() + deadlineMs;
+    for (let attempt = 1; ; attempt++) {
+      const unit = new TypeOrmUnit(this.dataSource, { kind, attempt, acquireTimeoutMs: this.acquireTimeoutMs });
+      const outcome = await this.once(unit, work);
+      if (outcome.ok) {
+        this.runAfterCommit(unit);
+        return outcome.value;
+      }
+      const pause = isStaleConnection(outcome.error) ? 0 : Math.random() * Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (attempt - 1));
+      if (attempt >= tries || !mayRepeat(outcome) || this.clock.now() + pause > deadline) throw finalError(outcome);
+      await this.clock.sleep(pause);
+    }
+  }
+
+  private async once<T>(unit: TypeOrmUnit, work: Work<T>): Promise<Outcome<T>> {
+    const { connection } = unit;
+    try {
+      // A query that is answered without SQL takes no connection.
+      if (unit.kind !== 'snapshot') await unit.begin();
+      const value = await unit.perform(() => work(unit));
+      if (unit.kind === 'write') for (const step of this.commitSteps) await unit.perform(() => this.stepOf(unit, step));
+      if (unit.isStreaming) throw new TandemError('TANDEM_STREAM_OPEN', 'The handler returned while its stream was still being read');
+      unit.close();
+      if (unit.isBegun) await connection.commit();
+      return { ok: true, value };
+    } catch (error) {
+      unit.close();
+      if (unit.isStreaming) connection.spoil(error); // ROLLBACK would wait behind rows that nobody reads
+      await connection.rollback();
+      return { ok: false, error, doomedBy: connection.doomedBy };
+    } finally {
+      await connection.release();
+    }
+  }
+
+  private async stepOf(unit: TypeOrmUnit, step: (unit: Unit) => Promise<void>): Promise<void> {
+    if (unit.connection.doomedBy !== undefined) throw unit.connection.doomed();
+    await step(unit);
+  }
+
+  private runAfterCommit(unit: TypeOrmUnit): void {
+    for (const task of unit.takeAfterCommitTasks()) this.outside(() => void this.reported(task));
+  }
+
+  /** The command has been committed: what follows it can fail, but not undo it. */
+  private async reported(task: () => void | Promise<void>): Promise<void> {
+    try {
+      await task();
+    } catch (error) {
+      this.logger.error('A task after COMMIT failed; the command itself is done', error instanceof Error ? error.stack : String(error));
+    }
+  }
+}
+
+/** What the database said, where our own error only passes it on. */
+const causeOf = (error: unknown): unknown => (isTandemError(error, 'TANDEM_UNIT_OF_WORK_DOOMED') || isTandemError(error, 'TANDEM_COMMIT_FAILED') ? error.cause : error);
+
+function mayRepeat({ error, doomedBy }: Outcome<unknown> & { ok: false }): boolean {
+  if (isTandemError(error, 'TANDEM_COMMIT_UNKNOWN')) return false;
+  return isRetryable(causeOf(error)) || isRetryable(doomedBy) || isStaleConnection(error);
+}
+
+/** A lost connection is told as TANDEM_STORAGE_UNAVAILABLE, so that callers need not know drivers' errors. */
+function finalError({ error }: Outcome<unknown> & { ok: false }): unknown {
+  return isConnectionLost(causeOf(error))
+    ? new TandemError('TANDEM_STORAGE_UNAVAILABLE', 'The connection was lost inside a unit of work; it was rolled back', { cause: error })
+    : error;
+}

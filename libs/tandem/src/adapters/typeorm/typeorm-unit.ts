@@ -1,0 +1,193 @@
+import { finished, type Readable } from 'node:stream';
+import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
+import { TandemError } from '../../kernel/errors.js';
+import { scopes, Unit, type UnitKind, type UnitScope } from '../../kernel/unit-of-work.js';
+import { pooledConnection } from './acquire.js';
+import type { PooledConnection } from './pooled-connection.js';
+import { refuseWhatEndsATransaction } from './refused-statements.js';
+import { bindUnit, type Sql } from './sql.js';
+
+/** Where code runs in a unit: in the unit itself, or inside a savepoint. Only the innermost place may send statements; the others wait until it has ended. */
+interface Place extends UnitScope {
+  readonly unit: TypeOrmUnit;
+  readonly parent?: Place;
+  readonly ended: Promise<void>;
+  isEnded: boolean;
+  end(): void;
+}
+
+function placeIn(unit: TypeOrmUnit, parent?: Place): Place {
+  let resolve!: () => void;
+  const ended = new Promise<void>((done) => (resolve = done));
+  const place: Place = {
+    unit,
+    parent,
+    ended,
+    isEnded: false,
+    end() {
+      place.isEnded = true;
+      resolve();
+    },
+  };
+  return place;
+}
+
+export interface TypeOrmUnitOptions {
+  readonly kind: UnitKind;
+  readonly attempt: number;
+  readonly acquireTimeoutMs: number;
+}
+
+/** The open unit that the caller runs in, if any. @throws TANDEM_UNIT_OF_WORK_CLOSED, TANDEM_OTHER_DATA_SOURCE */
+export function unitOn(dataSource: DataSource): TypeOrmUnit | undefined {
+  const unit = scopes.getStore()?.unit;
+  if (!unit) return undefined;
+  if (!(unit instanceof TypeOrmUnit) || unit.dataSource !== dataSource) throw new TandemError('TANDEM_OTHER_DATA_SOURCE', 'A second data source was used inside a unit of work');
+  if (!unit.isOpen) throw closed();
+  return unit;
+}
+
+/** One transaction on one connection. Every statement, of TypeORM or of our own, passes `statement`. */
+export class TypeOrmUnit extends Unit {
+  readonly connection: PooledConnection;
+  private readonly root = placeIn(this);
+  private innermost = this.root;
+  private closed = false;
+  private stream: Readable | undefined;
+  private begun: Promise<void> | undefined;
+  private readonly acquireTimeoutMs: number;
+
+  constructor(
+    readonly dataSource: DataSource,
+    options: TypeOrmUnitOptions,
+  ) {
+    super(options.kind, options.attempt);
+    this.acquireTimeoutMs = options.acquireTimeoutMs;
+    this.connection = pooledConnection(dataSource);
+    this.watchRunner();
+    const sql: Sql = {
+      dialect: this.connection.dialect,
+      query: <R>(text: string, params?: readonly unknown[]) => this.statement(text, () => this.connection.send<R>(text, params)),
+    };
+    bindUnit(this, { sql, manager: this.runner.manager });
+  }
+
+  get runner(): QueryRunner {
+    return this.connection.runner;
+  }
+
+  override get doomedBy(): unknown {
+    return this.connection.doomedBy;
+  }
+
+  get isOpen(): boolean {
+    return !this.closed;
+  }
+
+  /** Whether anything was sent, so that there is something to commit. */
+  get isBegun(): boolean {
+    return this.begun !== undefined;
+  }
+
+  get isStreaming(): boolean {
+    return this.stream !== undefined && !this.stream.readableEnded && !this.stream.destroyed;
+  }
+
+  /** Takes the connection and begins the transaction, once. */
+  begin(): Promise<void> {
+    this.begun ??= (async () => {
+      await this.connection.connect(this.acquireTimeoutMs);
+      await this.connection.begin(this.kind);
+      // TypeORM must take us for a transaction that it has begun itself: its own transaction() then makes a savepoint.
+      Object.assign(this.runner, { isTransactionActive: true, transactionDepth: 1 });
+    })();
+    return this.begun;
+  }
+
+  /** Runs the unit's work in its scope and waits for savepoints that the work did not wait for. */
+  async perform<T>(work: () => Promise<T>): Promise<T> {
+    return scopes.run(this.root, async () => {
+      const result = await work();
+      while (this.innermost !== this.root) await this.turnOf(this.root);
+      return result;
+    });
+  }
+
+  /** Later statements are refused. */
+  close(): void {
+    this.closed = true;
+    for (let place: Place | undefined = this.innermost; place; place = place.parent) place.end();
+  }
+
+  /** Runs `work` inside a savepoint that it makes and ends itself. Savepoints of one place run one after the other; what a failed one noted on the unit is forgotten. */
+  async inSavepoint<T>(work: () => Promise<T>): Promise<T> {
+    const parent = (scopes.getStore() as Place | undefined) ?? this.root;
+    while (this.innermost !== parent) await this.turnOf(parent);
+    const place = placeIn(this, parent);
+    this.innermost = place;
+    const mark = this.mark();
+    try {
+      return await scopes.run(place, async () => {
+        const result = await work();
+        while (this.innermost !== place) await this.turnOf(place);
+        return result;
+      });
+    } catch (error) {
+      this.forget(mark);
+      throw error;
+    } finally {
+      while (this.innermost !== place && !this.closed) await this.innermost.ended;
+      this.innermost = parent;
+      place.end();
+    }
+  }
+
+  /** Sends a statement when it is its place's turn. @throws TANDEM_UNIT_OF_WORK_CLOSED, TANDEM_UNIT_OF_WORK_DOOMED, TANDEM_STREAM_OPEN, TANDEM_DDL_REFUSED, and what sending it throws. */
+  async statement<T>(text: string, send: () => Promise<T>): Promise<T> {
+    const place = scopes.getStore() as Place | undefined;
+    while (place?.unit === this && this.innermost !== place) await this.turnOf(place);
+    this.refuseUnusable();
+    refuseWhatEndsATransaction(text, this.connection.dialect);
+    await this.begin();
+    return this.connection.watch(text, () => {
+      this.refuseUnusable(); // while it waited for its turn on the connection the unit may have ended
+      return send();
+    });
+  }
+
+  /** Call it in a loop: of several that wait, the first to go on may have opened a savepoint again. */
+  private async turnOf(place: Place): Promise<void> {
+    if (place.isEnded) throw closed();
+    await this.innermost.ended;
+  }
+
+  private refuseUnusable(): void {
+    if (this.closed) throw closed();
+    if (this.isStreaming) throw new TandemError('TANDEM_STREAM_OPEN', 'A statement was sent while a stream is read on the only connection of its unit of work');
+  }
+
+  private watchRunner(): void {
+    const { runner } = this;
+    const query = runner.query.bind(runner) as (...args: unknown[]) => Promise<unknown>;
+    const stream = runner.stream.bind(runner);
+    const transaction = runner.manager.transaction.bind(runner.manager) as (...args: unknown[]) => Promise<unknown>;
+    const watched = {
+      query: (text: string, ...rest: unknown[]) => this.statement(text, () => query(text, ...rest)),
+      stream: (text: string, ...rest: [unknown[]?, (() => void)?, ((error: Error) => void)?]) => this.statement(text, async () => this.watchStream(await stream(text, ...rest))),
+      // The connection is the unit's to give back, not that of a handler that calls manager.release().
+      release: async () => undefined,
+    };
+    Object.assign(runner, watched);
+    Object.assign(runner.manager, { transaction: (...args: unknown[]) => this.inSavepoint(() => transaction(...args)) } satisfies Partial<Record<keyof EntityManager, unknown>>);
+  }
+
+  private watchStream(stream: Readable): Readable {
+    this.stream = stream;
+    finished(stream, (error) => {
+      if (error) this.connection.notice(error);
+    });
+    return stream;
+  }
+}
+
+const closed = (): TandemError => new TandemError('TANDEM_UNIT_OF_WORK_CLOSED', 'This code outlived its unit of work: a timer, or a promise that nobody awaited');
