@@ -1,0 +1,76 @@
+/**
+ * What an operator asks of a running application and may do to it. *Report*: what this process executed, in how much time.
+ * *Status*: of the whole fleet, from SQL: how far every consumer is, the jobs by state, and the events that failed.
+ */
+import { Injectable } from '@nestjs/common';
+import { ConsumerRegistry } from '../events/consumer-registry.js';
+import { ConsumerStore, type ConsumerStatus } from '../events/consumer-store.js';
+import type { DeadLetter } from '../events/dead-letter-store.js';
+import { DeadLetters } from '../events/dead-letters.js';
+import { type JobState, JobStore, type JobSummary } from '../jobs/job-store.js';
+import { TandemError } from '../kernel/errors.js';
+import { PerformanceAnalyzer } from '../telemetry/performance-analyzer.js';
+import type { PerformanceReport } from '../telemetry/performance-report.js';
+
+const LISTED = 100;
+
+export interface OpsStatus {
+  readonly consumers: readonly ConsumerStatus[];
+  readonly jobs: readonly { readonly name: string; readonly state: JobState; readonly count: number }[];
+  /** Out of attempts, newest first; at most 100. */
+  readonly parkedJobs: readonly JobSummary[];
+  /** Newest last, at most 100. */
+  readonly deadLetters: readonly DeadLetter[];
+}
+
+export interface RetriedStreams {
+  /** Streams that are tried again at once. */
+  readonly retried: number;
+}
+
+@Injectable()
+export class OpsService {
+  constructor(
+    private readonly analyzer: PerformanceAnalyzer,
+    private readonly consumers: ConsumerStore,
+    private readonly registry: ConsumerRegistry,
+    private readonly letters: DeadLetters,
+    private readonly jobs: JobStore,
+  ) {}
+
+  /** Of this process, since it started. */
+  report(): PerformanceReport {
+    return this.analyzer.report();
+  }
+
+  /** Of every process: one look at the database, without locks. */
+  async status(): Promise<OpsStatus> {
+    const [consumers, jobs, parkedJobs, deadLetters] = await Promise.all([
+      this.consumers.status(),
+      this.jobs.counts(),
+      this.jobs.list('parked', LISTED),
+      this.letters.list({ limit: LISTED }),
+    ]);
+    return { consumers, jobs, parkedJobs, deadLetters };
+  }
+
+  /**
+   * Tries failed events again: `{ consumer, tenant?, stream? }`, all of the consumer's when no stream is named.
+   * @throws TANDEM_VALIDATION for anything else, and for a consumer that this application does not have.
+   */
+  async retryDeadLetters(request: unknown): Promise<RetriedStreams> {
+    return { retried: await this.letters.retry(this.streamsToRetry(request)) };
+  }
+
+  private streamsToRetry(request: unknown): { consumer: string; tenant?: string; stream?: string } {
+    const given = typeof request === 'object' && request !== null ? (request as Readonly<Record<string, unknown>>) : {};
+    const { consumer, tenant, stream, ...unknown } = given;
+    const violations = [
+      ...(typeof consumer === 'string' && this.registry.has(consumer) ? [] : [{ path: 'consumer', message: 'consumer must name a projection or saga of this application' }]),
+      ...Object.entries({ tenant, stream }).flatMap(([path, value]) => (value === undefined || typeof value === 'string' ? [] : [{ path, message: `${path} must be a string` }])),
+      ...Object.keys(unknown).map((path) => ({ path, message: `${path} is not known here` })),
+    ];
+    if (violations.length > 0) throw new TandemError('TANDEM_VALIDATION', 'What to retry is not clear', { data: { violations } });
+    return { consumer: String(consumer), ...(typeof tenant === 'string' && { tenant }), ...(typeof stream === 'string' && { stream }) };
+  }
+}

@@ -1,0 +1,89 @@
+import { Inject, Injectable, Logger } from '@nestjs/common';
+import { StorageCheck } from './kernel/adapter.js';
+import { ApplicationMap, type Provided } from './kernel/registry/application-map.js';
+import { handlerProblems } from './kernel/registry/handler-rules.js';
+import { reportWiring } from './kernel/registry/report-wiring.js';
+import { messageKindOf } from './kernel/handler-metadata.js';
+import type { Consumer } from './events/consumer.js';
+import { checkConsumers, type DeclaredConsumer, eventNameProblems } from './events/consumer-rules.js';
+import { ConsumerRuntime } from './events/consumer-runtime.js';
+import { onMarks } from './events/on.js';
+import { JobOutbox } from './jobs/job-outbox.js';
+import { JobRuntime } from './jobs/job-runtime.js';
+import { projectionOf } from './read/projection/projection.js';
+import { projectionConsumer } from './read/projection/projection-consumer.js';
+import { RowStore } from './read/projection/row-store.js';
+import { projectionProblems } from './read/projection/wiring.js';
+import { cacheWiringProblems } from './read/query-cache/cache-result.js';
+import { queuedCommandProblems, queuedCommandsOf } from './write/queued-command-rules.js';
+import { durableSagaOf } from './write/saga/durable-saga.js';
+import { sagaConsumer } from './write/saga/saga-consumer.js';
+import { ConsistencyChecker } from './consistency/consistency-checker.js';
+import { checkRules } from './consistency/declared-rules.js';
+import { type ResolvedSettings, TANDEM_SETTINGS } from './tandem.options.js';
+
+/** From a set of modules to a running application and back, in order: check, register, start, stop. */
+@Injectable()
+export class TandemStartup {
+  private started = false;
+
+  constructor(
+    @Inject(TANDEM_SETTINGS) private readonly settings: ResolvedSettings,
+    private readonly application: ApplicationMap,
+    private readonly storage: StorageCheck,
+    private readonly rows: RowStore,
+    private readonly outbox: JobOutbox,
+    private readonly consumers: ConsumerRuntime,
+    private readonly jobs: JobRuntime,
+    private readonly checker: ConsistencyChecker,
+  ) {}
+
+  /** Before anything is served. @throws TANDEM_WIRING with every mistake at once; what StorageCheck throws. */
+  async prepare(): Promise<void> {
+    const { provided } = this.application;
+    const declared = checkConsumers(provided.flatMap(declaredConsumer));
+    const rules = checkRules(provided);
+    const queries = provided.filter(({ type }) => messageKindOf(type) === 'query').map(({ type }) => type);
+    // Those without a method are reported with the consumers.
+    const projections = [...new Set(provided.map(({ type }) => type).filter((type) => projectionOf(type) && onMarks(type).length > 0))];
+    const problems = [
+      ...this.settings.problems,
+      ...handlerProblems(this.application, this.settings.inheritGlobalEnhancers),
+      ...declared.problems,
+      ...eventNameProblems(provided),
+      ...queuedCommandProblems(provided),
+      ...projectionProblems(projections, this.rows),
+      ...cacheWiringProblems(queries),
+      ...rules.problems,
+    ];
+    reportWiring(problems, this.settings.wiringErrors);
+    await this.storage.verify();
+    await this.consumers.register(declared.sound.map((consumer) => this.consumerOf(consumer)));
+    this.checker.add(rules.sound);
+  }
+
+  /** When handlers are registered: a worker begins to take work. */
+  async start(): Promise<void> {
+    if (this.settings.role === 'api') return;
+    this.started = true;
+    await this.consumers.start();
+    await this.jobs.start(queuedCommandsOf(this.application.provided));
+  }
+
+  /** Takes no more work; resolves when what runs is done, or its time is up. */
+  async stop(): Promise<void> {
+    if (!this.started) return;
+    const { drainTimeoutMs } = this.settings;
+    const results = await Promise.allSettled([this.consumers.stop(drainTimeoutMs), this.jobs.stop(drainTimeoutMs)]);
+    for (const result of results) if (result.status === 'rejected') new Logger('Tandem').error(`Stopping: ${String(result.reason)}`);
+  }
+
+  private consumerOf({ instance, type }: DeclaredConsumer): Consumer {
+    return durableSagaOf(type) ? sagaConsumer(instance!, this.outbox) : projectionConsumer(instance!, this.rows);
+  }
+}
+
+function declaredConsumer(provided: Provided): DeclaredConsumer[] {
+  const name = durableSagaOf(provided.type)?.name ?? projectionOf(provided.type)?.name;
+  return name === undefined ? [] : [{ ...provided, name }];
+}
