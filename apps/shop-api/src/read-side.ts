@@ -1,0 +1,43 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Injectable } from '@nestjs/common';
+import { OpsService } from 'nest-tandem/ops';
+
+export interface ReadSideState {
+  /** Events that some projection or saga has still to read, of the one that is furthest behind. */
+  readonly lag: number;
+  readonly jobsOpen: number;
+  readonly jobsDone: number;
+  /** What does not move by itself. */
+  readonly stuck: readonly string[];
+}
+
+const LOOK_EVERY_MS = 200;
+
+/** How far the consequences of what was written have come, in the whole fleet. */
+@Injectable()
+export class ReadSide {
+  constructor(private readonly ops: OpsService) {}
+
+  async look(): Promise<ReadSideState> {
+    const { consumers, jobs, parkedJobs, deadLetters } = await this.ops.status();
+    const count = (...states: string[]) => jobs.filter(({ state }) => states.includes(state)).reduce((sum, job) => sum + job.count, 0);
+    const stuck = [
+      ...consumers.filter(({ state }) => state !== 'running').map(({ consumer, state }) => `${consumer} is ${state}`),
+      ...deadLetters.filter(({ state }) => state === 'parked').map(({ consumer, stream, error }) => `${stream} is parked in ${consumer}: ${error}`),
+      ...parkedJobs.map(({ id, name, lastError }) => `job ${id} (${name}) is parked: ${lastError}`),
+    ];
+    return { lag: Math.max(0, ...consumers.map(({ lag }) => lag)), jobsOpen: count('waiting', 'running'), jobsDone: count('done'), stuck };
+  }
+
+  /** Resolves when every projection and saga is at the head of the log. @throws the signal's reason, or an error that names what is stuck */
+  async caughtUp(options: { readonly signal?: AbortSignal; readonly onProgress?: (state: ReadSideState) => void } = {}): Promise<ReadSideState> {
+    for (;;) {
+      options.signal?.throwIfAborted();
+      const state = await this.look();
+      options.onProgress?.(state);
+      if (state.lag === 0) return state;
+      if (state.stuck.length > 0) throw new Error(`The read side does not catch up by itself: ${state.stuck.join('; ')}`);
+      await sleep(LOOK_EVERY_MS);
+    }
+  }
+}
