@@ -1,5 +1,5 @@
 /** Connections cut at the worst moments, on servers: a proxy in between, or the server's own KILL. */
-import { DataSource, type DataSourceOptions } from 'typeorm';
+import { DataSource, Entity, PrimaryColumn, type DataSourceOptions } from 'typeorm';
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
 import { describeServers, sqlServers, type TestDatabase } from '../../../../../test/support/backends.js';
 import { startCuttingProxy, type CuttingProxy } from '../../../../../test/support/cutting-proxy.js';
@@ -7,6 +7,12 @@ import { Clock } from '../../kernel/clock.js';
 import { sqlOf, sqlOutside, sqlTransaction } from './sql.js';
 import { tandemDataSource } from './tandem-data-source.js';
 import { TypeOrmUnitOfWork } from './typeorm-unit-of-work.js';
+
+@Entity()
+class Item {
+  @PrimaryColumn('int')
+  id!: number;
+}
 
 describeServers('a connection that is lost, on $name', sqlServers(), (backend) => {
   const isMysql = backend.dialect === 'mysql';
@@ -18,7 +24,7 @@ describeServers('a connection that is lost, on $name', sqlServers(), (backend) =
   beforeAll(async () => {
     database = await backend.create();
     proxy = await startCuttingProxy(database.url);
-    ds = await (await tandemDataSource({ ...database.dataSourceOptions, url: proxy.url, poolSize: 1, logging: false } as DataSourceOptions)).initialize();
+    ds = await (await tandemDataSource({ ...database.dataSourceOptions, url: proxy.url, entities: [Item], poolSize: 1, logging: false } as DataSourceOptions)).initialize();
     units = new TypeOrmUnitOfWork(ds, new Clock());
     await ds.query('create table item (id int primary key)');
   });
@@ -50,6 +56,23 @@ describeServers('a connection that is lost, on $name', sqlServers(), (backend) =
     expect(last).toMatchObject({ code: 'TANDEM_UNIT_OF_WORK_DOOMED' });
     await units.run(() => insert(4));
     expect(await ids()).toEqual([4]);
+  });
+
+  it.each([
+    ['a statement', () => insert(2)],
+    ['a repository', () => ds.getRepository(Item).save({ id: 2 })],
+    ['a transaction inside', () => ds.transaction((em) => em.insert(Item, { id: 2 }))],
+  ])('killed, and noticed before the next word: %s is told what ended the transaction', async (_what, write) => {
+    let told: unknown;
+    const run = units.run(async (unit) => {
+      await insert(1);
+      await kill();
+      await expect.poll(() => unit.doomedBy).toBeDefined();
+      await write().catch((error: unknown) => (told = error));
+    });
+    await expect(run).rejects.toMatchObject({ code: 'TANDEM_STORAGE_UNAVAILABLE' });
+    expect(told).toMatchObject({ code: 'TANDEM_UNIT_OF_WORK_DOOMED' });
+    expect(await ids()).toEqual([]);
   });
 
   it('killed while the handler does something else: the unit fails at its next word to the database', async () => {

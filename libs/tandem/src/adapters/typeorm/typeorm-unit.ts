@@ -178,7 +178,22 @@ export class TypeOrmUnit extends Unit {
       release: async () => undefined,
     };
     Object.assign(runner, watched);
+    this.keepUntilClosed(runner);
     Object.assign(runner.manager, { transaction: (...args: unknown[]) => this.inSavepoint(() => transaction(...args)) } satisfies Partial<Record<keyof EntityManager, unknown>>);
+  }
+
+  /**
+   * TypeORM gives a runner back as soon as its PostgreSQL connection breaks, and then speaks of a released runner. While the unit
+   * is open it is the unit that answers, and it says what happened.
+   */
+  private keepUntilClosed(runner: QueryRunner): void {
+    let released = runner.isReleased;
+    Object.defineProperty(runner, 'isReleased', {
+      get: () => released && this.closed,
+      set: (value: boolean) => {
+        released = value;
+      },
+    });
   }
 
   private watchStream(stream: Readable): Readable {
