@@ -54,7 +54,7 @@ export class MemoryUnitOfWork extends UnitOfWork {
     try {
       const result = await scopes.run({ unit }, async () => {
         const value = await work(unit);
-        if (unit.kind === 'write') for (const step of this.commitSteps) await step(unit);
+        if (unit.kind === 'write') for (const step of [...this.commitSteps, this.lastStep]) await step?.(unit);
         return value;
       });
       note('commit');

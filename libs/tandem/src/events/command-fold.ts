@@ -3,13 +3,14 @@ import type { Unit } from '../kernel/unit-of-work.js';
 import { type Consumer, EventFailure } from './consumer.js';
 import type { BatchPorts, BatchResult, ConsumerBatch } from './consumer-batch.js';
 import type { ConsumerRegistry } from './consumer-registry.js';
+import type { AppendListener } from './event-capture.js';
 import type { Claim } from './consumer-store.js';
 import type { StoredEvent } from './event-log.js';
 
 /** Told what became of a fold, after the command's COMMIT. */
 type Report = (consumer: Consumer, result: BatchResult) => void;
 
-export class CommandFold {
+export class CommandFold implements AppendListener {
   constructor(
     private readonly ports: Pick<BatchPorts, 'store' | 'units'>,
     private readonly registry: ConsumerRegistry,
@@ -17,11 +18,19 @@ export class CommandFold {
     private readonly report: Report,
   ) {}
 
+  wants(types: ReadonlySet<string>): boolean {
+    return this.foldedFor(types).length > 0;
+  }
+
   /** @throws what a handler threw for one of the command's own events. */
-  async fold(unit: Unit, appended: readonly StoredEvent[]): Promise<void> {
-    const consumers = this.registry.handling(new Set(appended.map(({ type }) => type))).filter(({ runBy }) => runBy === 'command');
+  async appended(unit: Unit, events: readonly StoredEvent[]): Promise<void> {
     // By name, so that two commands lock two projections in the same order.
-    for (const consumer of consumers.toSorted((a, b) => (a.name < b.name ? -1 : 1))) await this.foldOne(unit, consumer, appended);
+    const consumers = this.foldedFor(new Set(events.map(({ type }) => type))).toSorted((a, b) => (a.name < b.name ? -1 : 1));
+    for (const consumer of consumers) await this.foldOne(unit, consumer, events);
+  }
+
+  private foldedFor(types: ReadonlySet<string>): readonly Consumer[] {
+    return this.registry.handling(types).filter(({ runBy }) => runBy === 'command');
   }
 
   private async foldOne(unit: Unit, consumer: Consumer, appended: readonly StoredEvent[]): Promise<void> {

@@ -76,10 +76,8 @@ export class ConsumerRuntime {
     await this.store.register(
       consumers.map((consumer) => ({ name: consumer.name, kind: consumer.kind, types: this.registry.typesOf(consumer), version: consumer.version, startFrom: consumer.startFrom })),
     );
-    this.capture.onAppend(async (unit, appended) => {
-      await this.commandFold.fold(unit, appended);
-      unit.afterCommit(() => this.wakeUps.committed(appended));
-    });
+    this.capture.onAppend(this.commandFold);
+    this.capture.onCommitted((events) => this.wakeUps.committed(events));
     // A command must not find a long history to fold while it holds a shard.
     for (const consumer of consumers) if (consumer.runBy === 'command') await this.catchUp(consumer);
   }

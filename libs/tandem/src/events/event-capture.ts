@@ -18,23 +18,33 @@ const APPENDED = Symbol('tandem:appended');
 /** Compared byte for byte, on every database. */
 const TENANT = /^[A-Za-z0-9._:@/+=-]{0,64}$/;
 
-/** Runs in the unit after its events are appended, under their shards' locks. */
-export type AppendListener = (unit: Unit, appended: readonly StoredEvent[]) => Promise<void>;
+/** What happens in the unit after its events are appended, under their shards' locks. */
+export interface AppendListener {
+  /** Whether anything is to be done for events of these types. */
+  wants(types: ReadonlySet<string>): boolean;
+  appended(unit: Unit, events: readonly StoredEvent[]): Promise<void>;
+}
 
 @Injectable()
 export class EventCapture {
   private readonly logger = new Logger('Tandem');
   private readonly listeners: AppendListener[] = [];
+  private readonly committedTasks: ((events: readonly StoredEvent[]) => void)[] = [];
 
   constructor(
     private readonly units: UnitOfWork,
     private readonly log: EventLog,
   ) {
-    units.beforeCommit((unit) => this.append(unit));
+    units.lastBeforeCommit((unit) => this.append(unit));
   }
 
   onAppend(listener: AppendListener): void {
     this.listeners.push(listener);
+  }
+
+  /** Told after COMMIT what was appended. */
+  onCommitted(task: (events: readonly StoredEvent[]) => void): void {
+    this.committedTasks.push(task);
   }
 
   /**
@@ -71,8 +81,11 @@ export class EventCapture {
     const pending = unit.notes.get(PENDING) as PendingEvent[] | undefined;
     if (!pending?.length) return;
     unit.notes.set(APPENDED, true);
-    const appended = await this.log.append(unit, pending);
-    for (const listener of this.listeners) await listener(unit, appended);
+    const types = new Set(pending.map(({ type }) => type));
+    const listeners = this.listeners.filter((listener) => listener.wants(types));
+    const appended = await this.log.append(unit, pending, { andCommit: listeners.length === 0 });
+    for (const listener of listeners) await listener.appended(unit, appended);
+    for (const task of this.committedTasks) unit.afterCommit(() => task(appended));
     unit.afterCommit(() => noteWritten(appended));
   }
 }

@@ -90,10 +90,11 @@ export interface ShardRange {
 /** Port. With a unit, statements run in its transaction; without, on a connection of their own. */
 export abstract class EventLog {
   /**
-   * Appends in order, as the unit's last writes, and takes the shard locks in ascending order.
+   * Appends in order, as the unit's last writes, and takes the shard locks in ascending order. Where `andCommit` says that
+   * nothing else follows in the unit, the log may commit it too.
    * @throws OptimisticConcurrencyError when a stream is not at its expected version.
    */
-  abstract append(unit: Unit, events: readonly PendingEvent[]): Promise<readonly StoredEvent[]>;
+  abstract append(unit: Unit, events: readonly PendingEvent[], options?: { readonly andCommit?: boolean }): Promise<readonly StoredEvent[]>;
 
   /** In a statement of its own; never joined with events. Only the shards given, or all. */
   abstract heads(unit?: Unit, shards?: readonly number[]): Promise<Heads>;

@@ -71,6 +71,7 @@ export type CommitStep = (unit: Unit) => Promise<void>;
  */
 export abstract class UnitOfWork {
   protected readonly commitSteps: CommitStep[] = [];
+  protected lastStep: CommitStep | undefined;
 
   /** Inside an open unit of the same kind: a savepoint in it. Otherwise a new transaction. A `snapshot` inside a `write` reads in the write's own transaction. */
   abstract run<T>(work: (unit: Unit) => Promise<T>, options?: UnitOptions): Promise<T>;
@@ -98,6 +99,11 @@ export abstract class UnitOfWork {
   /** Adds a step to every `write` unit, in order of registration. */
   beforeCommit(step: CommitStep): void {
     this.commitSteps.push(step);
+  }
+
+  /** The step after all others: the append. Nothing follows it but COMMIT, which it may send itself, in the same round trip. */
+  lastBeforeCommit(step: CommitStep): void {
+    this.lastStep = step;
   }
 }
 

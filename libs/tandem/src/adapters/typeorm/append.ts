@@ -1,6 +1,7 @@
 /**
  * Appending: take numbers from the shards (their row locks are held until COMMIT), then read the clock and the versions under
- * those locks, then INSERT. Few round trips on purpose: whoever stops between them holds 1/64 of the streams.
+ * those locks, then INSERT. Few round trips on purpose: whoever stops between them holds 1/64 of the streams. MariaDB takes all
+ * of it, and COMMIT, as one block (append-block.ts).
  */
 import type { DataSource } from 'typeorm';
 import { shardOf, type PendingEvent, type StoredEvent } from '../../events/event-log.js';
@@ -16,19 +17,39 @@ import type { TableNames } from './table-names.js';
 /** Stream selects in one statement. */
 const STREAMS_AT_ONCE = 500;
 
-interface Target {
+/** What is appended to one stream. */
+export interface Target {
   readonly shard: number;
   readonly tenant: string;
   readonly stream: string;
   readonly events: PendingEvent[];
 }
 
-export async function append(sql: Sql, events: readonly PendingEvent[], { dataSource, tables }: { dataSource: DataSource; tables: TableNames }): Promise<readonly StoredEvent[]> {
+export async function append(sql: Sql, events: readonly PendingEvent[], { dataSource, tables }: Place): Promise<readonly StoredEvent[]> {
   const targets = targetsOf(events);
   const seqs = await takeNumbers(sql, targets, { dataSource, tables });
   const { clockMicros, versions } = await clockAndVersions(sql, targets, tables);
   checkVersions(targets, versions);
-  const stored = events.map((event): StoredEvent => {
+  const stored = numbered(events, targets, { seqs, versions, clockMicros });
+  try {
+    await insertEvents(sql, stored, tables);
+  } catch (error) {
+    throw conflictOf(error, [...targets.values()], tables) ?? error;
+  }
+  return stored;
+}
+
+/** Where an append begins: each shard's first free number, each stream's version before it, the clock. */
+export interface Begin {
+  readonly seqs: ReadonlyMap<number, number>;
+  readonly versions: ReadonlyMap<string, number>;
+  readonly clockMicros: number;
+}
+
+export function numbered(events: readonly PendingEvent[], targets: ReadonlyMap<string, Target>, begin: Begin): StoredEvent[] {
+  const seqs = new Map(begin.seqs);
+  const versions = new Map(begin.versions);
+  return events.map((event): StoredEvent => {
     const key = keyOf(event.tenant, event.stream);
     const { shard } = targets.get(key)!;
     const seq = seqs.get(shard)!;
@@ -36,19 +57,13 @@ export async function append(sql: Sql, events: readonly PendingEvent[], { dataSo
     seqs.set(shard, seq + 1);
     versions.set(key, version);
     const { expected: _expected, ...rest } = event;
-    return { ...rest, shard, seq, version, recordedAtMicros: clockMicros, payloadBytes: Buffer.byteLength(event.payload) };
+    return { ...rest, shard, seq, version, recordedAtMicros: begin.clockMicros, payloadBytes: Buffer.byteLength(event.payload) };
   });
-  try {
-    await insertEvents(sql, stored, tables);
-  } catch (error) {
-    throw conflictOf(error, stored, tables) ?? error;
-  }
-  return stored;
 }
 
-const keyOf = (tenant: string, stream: string): string => `${tenant}\n${stream}`;
+export const keyOf = (tenant: string, stream: string): string => `${tenant}\n${stream}`;
 
-function targetsOf(events: readonly PendingEvent[]): Map<string, Target> {
+export function targetsOf(events: readonly PendingEvent[]): Map<string, Target> {
   const targets = new Map<string, Target>();
   for (const event of events) {
     const { tenant, stream } = event;
@@ -65,12 +80,17 @@ export interface Place {
   readonly tables: TableNames;
 }
 
-/** Raises the head of every touched shard, ascending. Shard → its first free number. */
-async function takeNumbers(sql: Sql, targets: ReadonlyMap<string, Target>, place: Place): Promise<Map<number, number>> {
+/** How many numbers each touched shard gives, ascending: locks are taken in this order. */
+export function countsOf(targets: ReadonlyMap<string, Target>): (readonly [shard: number, count: number])[] {
   const counts = new Map<number, number>();
   for (const { shard, events } of targets.values()) counts.set(shard, (counts.get(shard) ?? 0) + events.length);
+  return [...counts].sort(([a], [b]) => a - b);
+}
+
+/** Raises the head of every touched shard. Shard → its first free number. */
+async function takeNumbers(sql: Sql, targets: ReadonlyMap<string, Target>, place: Place): Promise<ReadonlyMap<number, number>> {
   const firsts = new Map<number, number>();
-  for (const [shard, count] of [...counts].sort(([a], [b]) => a - b)) {
+  for (const [shard, count] of countsOf(targets)) {
     const head = sql.dialect === 'mysql' ? await raiseHeadMysql(sql, shard, count, place) : await raiseHeadPostgres(sql, shard, count, place.tables);
     firsts.set(shard, head - count + 1);
   }
@@ -95,7 +115,7 @@ async function raiseHeadMysql(sql: Sql, shard: number, count: number, place: Pla
   }
 }
 
-const shardMissing = (shard: number, tables: TableNames): TandemError => new TandemError('TANDEM_SCHEMA_OUTDATED', `${tables.shard} has no row for shard ${shard}`);
+export const shardMissing = (shard: number, tables: TableNames): TandemError => new TandemError('TANDEM_SCHEMA_OUTDATED', `${tables.shard} has no row for shard ${shard}`);
 
 interface ClockAndVersions {
   readonly clockMicros: number;
@@ -124,7 +144,7 @@ async function clockAndVersions(sql: Sql, targets: ReadonlyMap<string, Target>, 
 }
 
 /** All events of one stream may carry the version the stream had before them, or each the one before itself. */
-function checkVersions(targets: ReadonlyMap<string, Target>, versions: ReadonlyMap<string, number>): void {
+export function checkVersions(targets: ReadonlyMap<string, Target>, versions: ReadonlyMap<string, number>): void {
   for (const [key, { stream, events }] of targets) {
     const before = versions.get(key)!;
     events.forEach(({ expected }, i) => {
@@ -136,10 +156,15 @@ function checkVersions(targets: ReadonlyMap<string, Target>, versions: ReadonlyM
 }
 
 /** The versions were read under the shard's lock, so this takes a transaction whose snapshot is older than its locks (REPEATABLE READ). */
-function conflictOf(error: unknown, events: readonly StoredEvent[], tables: TableNames): OptimisticConcurrencyError | undefined {
+export function conflictOf(error: unknown, streams: readonly Pick<Target, 'tenant' | 'stream'>[], tables: TableNames): OptimisticConcurrencyError | undefined {
   const { message = '', detail = '' } = driverErrorOf(error) as { message?: string; detail?: string };
   if (!isDuplicateKey(error) || !message.includes(`${tables.event}_stream`)) return undefined;
   // MariaDB leaves an empty tenant out of "Duplicate entry 'tenant-stream-version'".
-  const named = events.find(({ tenant, stream, version }) => message.includes(`'${tenant && `${tenant}-`}${stream}-${version}'`) || detail.includes(`, ${stream}, ${version})`));
-  return new OptimisticConcurrencyError((named ?? events[0]!).stream, {}, error);
+  const named = streams.find(({ tenant, stream }) => hasNumberAfter(message, `'${tenant && `${tenant}-`}${stream}-`, "'") || hasNumberAfter(detail, `, ${stream}, `, ')'));
+  return new OptimisticConcurrencyError((named ?? streams[0]!).stream, {}, error);
+}
+
+function hasNumberAfter(text: string, before: string, after: "'" | ')'): boolean {
+  const at = text.indexOf(before);
+  return at >= 0 && (after === ')' ? /^\d+\)/ : /^\d+'/).test(text.slice(at + before.length));
 }

@@ -3,8 +3,13 @@ import { DataSource, Entity, PrimaryColumn, type DataSourceOptions } from 'typeo
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
 import { describeServers, sqlServers, type TestDatabase } from '../../../../../test/support/backends.js';
 import { startCuttingProxy, type CuttingProxy } from '../../../../../test/support/cutting-proxy.js';
+import type { PendingEvent } from '../../events/event-log.js';
 import { Clock } from '../../kernel/clock.js';
+import { newId } from '../../kernel/message-context.js';
 import { sqlOf, sqlOutside, sqlTransaction } from './sql.js';
+import { tandemMigrations } from './migrations/tandem-migrations.js';
+import { SqlEventLog } from './sql-event-log.js';
+import { tableNames } from './table-names.js';
 import { tandemDataSource } from './tandem-data-source.js';
 import { TypeOrmUnitOfWork } from './typeorm-unit-of-work.js';
 
@@ -13,6 +18,17 @@ class Item {
   @PrimaryColumn('int')
   id!: number;
 }
+
+const pendingEvent = (): PendingEvent => ({
+  eventId: newId(),
+  tenant: '',
+  stream: `item-${newId()}`,
+  type: 'item.added',
+  schemaVersion: 1,
+  payload: '{}',
+  metadata: '{}',
+  expected: 'any',
+});
 
 describeServers('a connection that is lost, on $name', sqlServers(), (backend) => {
   const isMysql = backend.dialect === 'mysql';
@@ -24,9 +40,12 @@ describeServers('a connection that is lost, on $name', sqlServers(), (backend) =
   beforeAll(async () => {
     database = await backend.create();
     proxy = await startCuttingProxy(database.url);
-    ds = await (await tandemDataSource({ ...database.dataSourceOptions, url: proxy.url, entities: [Item], poolSize: 1, logging: false } as DataSourceOptions)).initialize();
+    ds = await (
+      await tandemDataSource({ ...database.dataSourceOptions, url: proxy.url, entities: [Item], migrations: tandemMigrations(), poolSize: 1, logging: false } as DataSourceOptions)
+    ).initialize();
     units = new TypeOrmUnitOfWork(ds, new Clock());
     await ds.query('create table item (id int primary key)');
+    await ds.runMigrations();
   });
   afterAll(async () => {
     await ds.destroy();
@@ -101,6 +120,25 @@ describeServers('a connection that is lost, on $name', sqlServers(), (backend) =
     await expect(run).rejects.toMatchObject({ code: 'TANDEM_COMMIT_UNKNOWN' });
     expect(runs).toBe(1);
     expect(await ids()).toEqual(expected);
+  });
+
+  it.each([
+    ['before the server sees it', 'before', 0],
+    ['after the server committed', 'after', 1],
+  ] as const)('an append that commits, cut %s: the outcome is unknown, and the work is not repeated', async (_when, when, expected) => {
+    const log = new SqlEventLog(ds, tableNames());
+    const events = async () => sqlOutside(ds, async (sql) => Number((await sql.query<{ n: string }[]>('select count(*) as n from tandem_event'))[0]!.n));
+    await units.run((unit) => log.append(unit, [pendingEvent()], { andCommit: true }));
+    const before = await events();
+    let runs = 0;
+    const run = units.run(async (unit) => {
+      runs++;
+      proxy.cutAt('COMMIT', when);
+      await log.append(unit, [pendingEvent()], { andCommit: true });
+    });
+    await expect(run).rejects.toMatchObject({ code: 'TANDEM_COMMIT_UNKNOWN' });
+    expect(runs).toBe(1);
+    expect(await events()).toBe(before + expected);
   });
 
   it('the same for a short transaction of its own', async () => {

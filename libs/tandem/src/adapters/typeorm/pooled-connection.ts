@@ -2,7 +2,7 @@ import type { QueryRunner } from 'typeorm';
 import { isTandemError, TandemError } from '../../kernel/errors.js';
 import type { UnitKind } from '../../kernel/unit-of-work.js';
 import { linkTo, type DriverLink, type Sql } from './driver-link.js';
-import { isConnectionLost, isReadOnlyViolation, isRetryable, isServerError } from './sql-errors.js';
+import { isConnectionLost, isInterrupted, isReadOnlyViolation, isRetryable, isServerError } from './sql-errors.js';
 import type { Dialect } from './statement-text.js';
 
 const BEGIN: Record<Dialect, Record<UnitKind, readonly string[]>> = {
@@ -141,22 +141,48 @@ export class PooledConnection implements Sql {
     return new TandemError('TANDEM_UNIT_OF_WORK_DOOMED', `An earlier error ended this transaction (${said.slice(0, 200)})`, { cause });
   }
 
-  /** @throws TANDEM_COMMIT_FAILED when nothing was written, TANDEM_COMMIT_UNKNOWN when nobody can tell. */
+  /** Nothing, when `commitWith` has done it. @throws TANDEM_COMMIT_FAILED when nothing was written, TANDEM_COMMIT_UNKNOWN when nobody can tell. */
   async commit(): Promise<void> {
-    await this.tail;
-    if (this.doom) throw this.doomed();
-    if (this.linked.inTransaction() === false) throw new TandemError('TANDEM_COMMIT_FAILED', 'The connection is no longer in the transaction that was begun on it');
+    if (!this.active) return;
+    await this.readyToCommit();
     let committed: boolean;
     try {
       committed = await this.linked.commit();
     } catch (error) {
       if (isServerError(error) && !isConnectionLost(error)) throw new TandemError('TANDEM_COMMIT_FAILED', 'COMMIT was refused by the database', { cause: error });
-      this.lose(error);
-      this.active = false;
-      throw new TandemError('TANDEM_COMMIT_UNKNOWN', 'The connection was lost during COMMIT', { cause: error });
+      throw this.outcomeUnknown(error);
     }
     this.active = false;
     if (!committed) throw new TandemError('TANDEM_COMMIT_FAILED', 'The database answered COMMIT with ROLLBACK');
+  }
+
+  /** Sends a statement whose last act is COMMIT. @throws what `commit` throws, and the statement's own errors, after which nothing is written. */
+  async commitWith<R>(text: string, params: readonly unknown[]): Promise<R> {
+    await this.readyToCommit();
+    let reply: R;
+    try {
+      reply = await this.send<R>(text, params);
+    } catch (error) {
+      // Interrupted, nobody knows on which side of the COMMIT inside.
+      if (!isServerError(error) || isConnectionLost(error) || isInterrupted(error)) throw this.outcomeUnknown(error);
+      this.notice(error);
+      throw error;
+    }
+    if (this.linked.inTransaction() !== false) throw new TandemError('TANDEM_COMMIT_FAILED', 'The database did not commit what it was told to');
+    this.active = false;
+    return reply;
+  }
+
+  private async readyToCommit(): Promise<void> {
+    await this.tail;
+    if (this.doom) throw this.doomed();
+    if (this.linked.inTransaction() === false) throw new TandemError('TANDEM_COMMIT_FAILED', 'The connection is no longer in the transaction that was begun on it');
+  }
+
+  private outcomeUnknown(cause: unknown): TandemError {
+    this.lose(cause);
+    this.active = false;
+    return new TandemError('TANDEM_COMMIT_UNKNOWN', 'The connection was lost during COMMIT', { cause });
   }
 
   /** Never fails: where ROLLBACK cannot be sent the connection is cut, and the database rolls back by itself. */

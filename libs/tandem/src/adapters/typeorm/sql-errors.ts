@@ -14,6 +14,8 @@ const RETRYABLE: ReadonlySet<unknown> = new Set([1213, 1205, 1020, 3572, '40001'
 const DUPLICATE_KEY: ReadonlySet<unknown> = new Set([1062, 1586, '23505']);
 /** A statement that wanted to write in a READ ONLY transaction. */
 const READ_ONLY: ReadonlySet<unknown> = new Set([1792, '25006']);
+/** KILL QUERY, and the time limit of a statement (MariaDB, MySQL). */
+const INTERRUPTED: ReadonlySet<unknown> = new Set([1317, 1969, 3024]);
 const DISK_FULL: ReadonlySet<unknown> = new Set([1021, 1114, '53100']);
 /** Server shut down, connection killed (MariaDB, MySQL), idle too long (MySQL 8); PostgreSQL: terminated by an operator, a crash, or an idle limit. */
 const ENDED_BY_SERVER: ReadonlySet<unknown> = new Set([1053, 1927, 3169, 4031, '25P03', '25P04', '57P01', '57P02', '57P03', '57P05']);
@@ -57,6 +59,9 @@ export const isDuplicateKey = (error: unknown): boolean => hasNumber(error, DUPL
 
 /** The disk or the table space is full: not the fault of what was to be written. */
 export const isDiskFull = (error: unknown): boolean => hasNumber(error, DISK_FULL);
+
+/** A statement was stopped on its way. */
+export const isInterrupted = (error: unknown): boolean => hasNumber(error, INTERRUPTED);
 
 /** A write was tried in a READ ONLY transaction. */
 export const isReadOnlyViolation = (error: unknown): boolean => hasNumber(error, READ_ONLY);

@@ -4,9 +4,10 @@ import { EventLog, type EventKey, type Heads, type PendingEvent, type ShardRange
 import { TandemError } from '../../kernel/errors.js';
 import { currentUnit, type Unit } from '../../kernel/unit-of-work.js';
 import { append } from './append.js';
+import { appendBlock, fitsInBlock } from './append-block.js';
 import { expressionsOf } from './dialect.js';
 import { slices } from './insert-chunks.js';
-import { sqlOf, sqlOutside, type Dialect, type Sql } from './sql.js';
+import { commitWith, sqlOf, sqlOutside, type Dialect, type Sql } from './sql.js';
 import type { TableNames } from './table-names.js';
 
 const STREAM_PAGE = 500;
@@ -56,6 +57,8 @@ const keyOf = (row: Omit<Row, 'payload' | 'metadata'>): EventKey => ({
 
 /** The log on MySQL, MariaDB and PostgreSQL. */
 export class SqlEventLog extends EventLog {
+  private isMariaDb: boolean | undefined;
+
   constructor(
     private readonly dataSource: DataSource,
     private readonly tables: TableNames,
@@ -63,8 +66,22 @@ export class SqlEventLog extends EventLog {
     super();
   }
 
-  async append(unit: Unit, events: readonly PendingEvent[]): Promise<readonly StoredEvent[]> {
-    return events.length === 0 ? [] : append(sqlOf(unit), events, { dataSource: this.dataSource, tables: this.tables });
+  async append(unit: Unit, events: readonly PendingEvent[], { andCommit = false } = {}): Promise<readonly StoredEvent[]> {
+    if (events.length === 0) return [];
+    const { dataSource, tables } = this;
+    const sql = sqlOf(unit);
+    if (!(await this.takesBlocks(sql)) || !fitsInBlock(events)) return append(sql, events, { dataSource, tables });
+    return appendBlock((text, params) => (andCommit ? commitWith(unit, text, params) : sql.query(text, params)), events, { tables, andCommit });
+  }
+
+  /** MariaDB does, MySQL does not; they share a dialect. Asked once. */
+  private async takesBlocks(sql: Sql): Promise<boolean> {
+    if (sql.dialect === 'postgres') return false;
+    if (this.isMariaDb === undefined) {
+      const [row] = await sql.query<{ version: string }[]>('SELECT VERSION() AS version');
+      this.isMariaDb = row!.version.includes('MariaDB');
+    }
+    return this.isMariaDb;
   }
 
   async heads(unit?: Unit, shards?: readonly number[]): Promise<Heads> {

@@ -18,6 +18,7 @@ export type { BoundText, Dialect } from './statement-text.js';
 interface UnitConnection {
   readonly sql: Sql;
   readonly manager: EntityManager;
+  readonly commitWith: <R>(text: string, params: readonly unknown[]) => Promise<R>;
 }
 
 const connections = new WeakMap<Unit, UnitConnection>();
@@ -38,6 +39,12 @@ export const sqlOf = (unit: Unit): Sql => connectionOf(unit).sql;
 
 /** The EntityManager on the unit's connection, watched in the same way. */
 export const managerOf = (unit: Unit): EntityManager => connectionOf(unit).manager;
+
+/**
+ * Ends the unit with a statement whose last act is COMMIT. The unit is closed first, so nothing can follow in autocommit.
+ * @throws TANDEM_COMMIT_UNKNOWN when nobody can tell whether it committed; otherwise what failed, and nothing was written.
+ */
+export const commitWith = <R>(unit: Unit, text: string, params: readonly unknown[]): Promise<R> => connectionOf(unit).commitWith<R>(text, params);
 
 /** One or several statements on a pooled connection of their own, outside any unit, each committed by itself. */
 export async function sqlOutside<T>(dataSource: DataSource, work: (sql: Sql) => Promise<T>): Promise<T> {

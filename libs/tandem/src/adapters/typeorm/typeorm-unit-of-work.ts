@@ -93,8 +93,8 @@ export class TypeOrmUnitOfWork extends UnitOfWork {
       if (unit.kind !== 'snapshot') await unit.begin();
       const value = await unit.perform(() => work(unit));
       if (unit.kind === 'write') for (const step of this.commitSteps) await unit.perform(() => this.stepOf(unit, step));
-      if (unit.isStreaming) throw new TandemError('TANDEM_STREAM_OPEN', 'The handler returned while its stream was still being read');
-      unit.close();
+      if (unit.kind === 'write' && this.lastStep) await unit.perform(() => this.stepOf(unit, this.lastStep!));
+      unit.end();
       if (unit.isBegun) await connection.commit();
       return { ok: true, value };
     } catch (error) {

@@ -67,9 +67,9 @@ export class TypeOrmUnit extends Unit {
     this.watchRunner();
     const sql: Sql = {
       dialect: this.connection.dialect,
-      query: <R>(text: string, params?: readonly unknown[]) => this.statement(text, () => this.connection.send<R>(text, params)),
+      query: <R>(text: string, params?: readonly unknown[]) => this.inTurn(text, () => this.connection.send<R>(text, params)),
     };
-    bindUnit(this, { sql, manager: this.runner.manager });
+    bindUnit(this, { sql, manager: this.runner.manager, commitWith: <R>(text: string, params: readonly unknown[]) => this.commitWith<R>(text, params) });
   }
 
   get runner(): QueryRunner {
@@ -113,6 +113,12 @@ export class TypeOrmUnit extends Unit {
     });
   }
 
+  /** The work is done: nothing but COMMIT is sent any more. @throws TANDEM_STREAM_OPEN */
+  end(): void {
+    if (this.isStreaming) throw new TandemError('TANDEM_STREAM_OPEN', 'The handler returned while its stream was still being read');
+    this.close();
+  }
+
   /** Later statements are refused. */
   close(): void {
     this.closed = true;
@@ -142,12 +148,24 @@ export class TypeOrmUnit extends Unit {
     }
   }
 
-  /** Sends a statement when it is its place's turn. @throws TANDEM_UNIT_OF_WORK_CLOSED, TANDEM_UNIT_OF_WORK_DOOMED, TANDEM_STREAM_OPEN, TANDEM_DDL_REFUSED, and what sending it throws. */
+  /** Sends a statement of the application. @throws TANDEM_DDL_REFUSED, and what `inTurn` throws. */
   async statement<T>(text: string, send: () => Promise<T>): Promise<T> {
+    if (this.closed) throw closed();
+    refuseWhatEndsATransaction(text, this.connection.dialect);
+    return this.inTurn(text, send);
+  }
+
+  /** Ends the unit with a statement that also commits, so that append and COMMIT are one round trip. @throws what `end` and COMMIT throw, and the statement's own errors. */
+  private async commitWith<R>(text: string, params: readonly unknown[]): Promise<R> {
+    this.end();
+    return this.connection.commitWith<R>(text, params);
+  }
+
+  /** Sends a statement when it is its place's turn. @throws TANDEM_UNIT_OF_WORK_CLOSED, TANDEM_UNIT_OF_WORK_DOOMED, TANDEM_STREAM_OPEN, and what sending it throws. */
+  private async inTurn<T>(text: string, send: () => Promise<T>): Promise<T> {
     const place = scopes.getStore() as Place | undefined;
     while (place?.unit === this && this.innermost !== place) await this.turnOf(place);
     this.refuseUnusable();
-    refuseWhatEndsATransaction(text, this.connection.dialect);
     await this.begin();
     return this.connection.watch(text, () => {
       this.refuseUnusable(); // while it waited for its turn on the connection the unit may have ended
