@@ -8,7 +8,7 @@ import { currentMessage, newId, nextMessage } from '../kernel/message-context.js
 import { UnitOfWork, type Unit } from '../kernel/unit-of-work.js';
 import { domainEventOf, streamOf } from './domain-event.js';
 import { storedFacts } from './event-metadata.js';
-import { EventLog, type PendingEvent, type StoredEvent } from './event-log.js';
+import { type AppendedEvent, EventLog, type PendingEvent, type StoredEvent } from './event-log.js';
 import { expectedVersionOf } from './expected-version.js';
 import { encodePayload } from './payload.js';
 import { noteWritten } from './written.js';
@@ -29,7 +29,7 @@ export interface AppendListener {
 export class EventCapture {
   private readonly logger = new Logger('Tandem');
   private readonly listeners: AppendListener[] = [];
-  private readonly committedTasks: ((events: readonly StoredEvent[]) => void)[] = [];
+  private readonly committedTasks: ((events: readonly AppendedEvent[]) => void)[] = [];
 
   constructor(
     private readonly units: UnitOfWork,
@@ -43,7 +43,7 @@ export class EventCapture {
   }
 
   /** Told after COMMIT what was appended. */
-  onCommitted(task: (events: readonly StoredEvent[]) => void): void {
+  onCommitted(task: (events: readonly AppendedEvent[]) => void): void {
     this.committedTasks.push(task);
   }
 
@@ -83,10 +83,15 @@ export class EventCapture {
     unit.notes.set(APPENDED, true);
     const types = new Set(pending.map(({ type }) => type));
     const listeners = this.listeners.filter((listener) => listener.wants(types));
-    const appended = await this.log.append(unit, pending, { andCommit: listeners.length === 0 });
-    for (const listener of listeners) await listener.appended(unit, appended);
+    const appended = listeners.length === 0 ? await this.log.appendLast(unit, pending) : await this.appendFor(listeners, unit, pending);
     for (const task of this.committedTasks) unit.afterCommit(() => task(appended));
     unit.afterCommit(() => noteWritten(appended));
+  }
+
+  private async appendFor(listeners: readonly AppendListener[], unit: Unit, pending: readonly PendingEvent[]): Promise<readonly AppendedEvent[]> {
+    const stored = await this.log.append(unit, pending);
+    for (const listener of listeners) await listener.appended(unit, stored);
+    return stored;
   }
 }
 

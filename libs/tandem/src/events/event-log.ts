@@ -68,6 +68,9 @@ export interface EventKey extends Position {
   readonly payloadBytes: number;
 }
 
+/** What is known of an event that was just appended without reading anything back. */
+export type AppendedEvent = Position & Pick<PendingEvent, 'eventId' | 'tenant' | 'stream' | 'type'>;
+
 export interface StoredEvent extends EventKey {
   readonly payload: string;
   readonly metadata: string;
@@ -90,11 +93,15 @@ export interface ShardRange {
 /** Port. With a unit, statements run in its transaction; without, on a connection of their own. */
 export abstract class EventLog {
   /**
-   * Appends in order, as the unit's last writes, and takes the shard locks in ascending order. Where `andCommit` says that
-   * nothing else follows in the unit, the log may commit it too.
+   * Appends in order, as the unit's last writes, and takes the shard locks in ascending order.
    * @throws OptimisticConcurrencyError when a stream is not at its expected version.
    */
-  abstract append(unit: Unit, events: readonly PendingEvent[], options?: { readonly andCommit?: boolean }): Promise<readonly StoredEvent[]>;
+  abstract append(unit: Unit, events: readonly PendingEvent[]): Promise<readonly StoredEvent[]>;
+
+  /** As `append`, where nothing else follows in the unit: a log that can sends COMMIT in the same round trip. */
+  appendLast(unit: Unit, events: readonly PendingEvent[]): Promise<readonly AppendedEvent[]> {
+    return this.append(unit, events);
+  }
 
   /** In a statement of its own; never joined with events. Only the shards given, or all. */
   abstract heads(unit?: Unit, shards?: readonly number[]): Promise<Heads>;

@@ -3,7 +3,7 @@ import { Clock } from '../kernel/clock.js';
 import type { Consumer } from './consumer.js';
 import { ConsumerRegistry } from './consumer-registry.js';
 import { ConsumerSettings } from './consumer-settings.js';
-import type { StoredEvent } from './event-log.js';
+import type { AppendedEvent } from './event-log.js';
 import { WakeUpTransport } from './wake-up-transport.js';
 
 /**
@@ -28,7 +28,7 @@ export class WakeUps implements OnModuleDestroy {
   ) {}
 
   /** For the consumers that a worker runs. Never throws and never waits. */
-  committed(events: readonly StoredEvent[]): void {
+  committed(events: readonly AppendedEvent[]): void {
     const types = new Set(events.map(({ type }) => type));
     this.signal(this.registry.handling(types).filter(({ runBy }) => runBy === 'worker'));
   }

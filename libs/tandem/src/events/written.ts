@@ -1,5 +1,5 @@
 import { currentNotes } from '../kernel/message-context.js';
-import type { StoredEvent } from './event-log.js';
+import type { AppendedEvent } from './event-log.js';
 
 /** What the commands of one request have committed so far: the raw material of a consistency token. */
 export interface Written {
@@ -12,7 +12,7 @@ export interface Written {
 const WRITTEN = Symbol('tandem:written');
 
 /** Adds committed events to the notes of the current request. */
-export function noteWritten(events: readonly StoredEvent[]): void {
+export function noteWritten(events: readonly AppendedEvent[]): void {
   const notes = currentNotes();
   if (!notes) return;
   const written = (notes[WRITTEN] ??= { positions: new Map(), streams: new Set() } satisfies Written) as Written;

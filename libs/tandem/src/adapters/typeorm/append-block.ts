@@ -4,10 +4,11 @@
  * inside has a clock and, under READ COMMITTED, a snapshot of its own, so versions and time are read under the shards' locks.
  * A failed check leaves the block by SIGNAL before COMMIT; so does every error.
  */
-import type { PendingEvent, StoredEvent } from '../../events/event-log.js';
+import type { AppendedEvent, PendingEvent, StoredEvent } from '../../events/event-log.js';
 import { TandemError } from '../../kernel/errors.js';
-import { checkVersions, conflictOf, countsOf, keyOf, numbered, shardMissing, targetsOf, type Target } from './append.js';
+import { checkVersions, conflictOf, countsOf, keyOf, numbered, targetsOf, type Target } from './append.js';
 import { expressionsOf } from './dialect.js';
+import type { BoundText, Sql } from './sql.js';
 import { driverErrorOf } from './sql-errors.js';
 import type { TableNames } from './table-names.js';
 
@@ -16,79 +17,92 @@ const MAX_EVENTS = 50;
 const MAX_STREAMS = 10;
 const MAX_BYTES = 1024 * 1024;
 
-/** Sends the block: in the unit's turn, or as its COMMIT. */
-export type SendBlock = (text: string, params: readonly unknown[]) => Promise<unknown>;
-
 export function fitsInBlock(events: readonly PendingEvent[]): boolean {
   if (events.length > MAX_EVENTS || new Set(events.map(({ tenant, stream }) => keyOf(tenant, stream))).size > MAX_STREAMS) return false;
   return events.reduce((bytes, { payload, metadata }) => bytes + payload.length + metadata.length, 0) <= MAX_BYTES;
 }
 
-/** @throws OptimisticConcurrencyError, TANDEM_SCHEMA_OUTDATED, TANDEM_UNIT_OF_WORK_DOOMED; what sending throws. */
-export async function appendBlock(
-  send: SendBlock,
-  events: readonly PendingEvent[],
-  { tables, andCommit }: { tables: TableNames; andCommit: boolean },
-): Promise<readonly StoredEvent[]> {
-  const targets = targetsOf(events);
-  const streams = [...targets.values()];
-  const shards = countsOf(targets);
-  const { text, params } = blockOf(events, { shards, streams, tables, andCommit });
-  let rows: Readonly<Record<string, string>>[];
-  try {
-    [rows] = (await send(text, params)) as [typeof rows];
-  } catch (error) {
-    throw refusalOf(error, { streams, tables }) ?? conflictOf(error, streams, tables) ?? error;
-  }
-  const told = rows![0]!;
-  return numbered(events, targets, {
-    seqs: new Map(shards.map(([shard, count], i) => [shard, Number(told[`h${i}`]) - count + 1])),
-    versions: new Map([...targets.keys()].map((key, i) => [key, Number(told[`v${i}`])])),
+/** @throws OptimisticConcurrencyError, TANDEM_UNIT_OF_WORK_DOOMED; the driver's errors. */
+export async function appendBlock(sql: Sql, events: readonly PendingEvent[], tables: TableNames): Promise<readonly StoredEvent[]> {
+  const append = appendOf(events, tables);
+  const versions = append.streams.map((_, i) => `v${i}`).join(', ');
+  const told = await sent(append, (text, params) => sql.query(text, params), `SELECT ${append.heads}, ${versions}, ${expressionsOf('mysql').micros('clock')} AS clock;`);
+  return numbered(events, append.targets, {
+    seqs: firstNumbers(append, told),
+    versions: new Map([...append.targets.keys()].map((key, i) => [key, Number(told[`v${i}`])])),
     clockMicros: Number(told.clock),
   });
 }
 
-interface Block {
-  readonly shards: readonly (readonly [shard: number, count: number])[];
-  readonly streams: readonly Target[];
-  readonly tables: TableNames;
-  readonly andCommit: boolean;
+/** With COMMIT as the block's last act. @throws what `appendBlock` and `send` throw. */
+export async function appendLastBlock(send: SendBlock, events: readonly PendingEvent[], tables: TableNames): Promise<readonly AppendedEvent[]> {
+  const append = appendOf(events, tables);
+  const next = firstNumbers(append, await sent(append, send, `SELECT ${append.heads}; COMMIT;`));
+  return events.map(({ eventId, tenant, stream, type }) => {
+    const { shard } = append.targets.get(keyOf(tenant, stream))!;
+    const seq = next.get(shard)!;
+    next.set(shard, seq + 1);
+    return { eventId, tenant, stream, type, shard, seq };
+  });
 }
 
-function blockOf(events: readonly PendingEvent[], { shards, streams, tables, andCommit }: Block): { text: string; params: unknown[] } {
+type SendBlock = (text: string, params: readonly unknown[]) => Promise<unknown>;
+/** What the block's SELECT answers. */
+type Told = Readonly<Record<string, string>>;
+
+/** One append, numbered for the block's variables: `h0`, `h1`, … for its shards, `v0`, `v1`, … for its streams. */
+interface Append {
+  readonly events: readonly PendingEvent[];
+  readonly targets: ReadonlyMap<string, Target>;
+  readonly streams: readonly Target[];
+  readonly shards: readonly (readonly [shard: number, count: number])[];
+  readonly heads: string;
+  readonly tables: TableNames;
+}
+
+function appendOf(events: readonly PendingEvent[], tables: TableNames): Append {
+  const targets = targetsOf(events);
+  const shards = countsOf(targets);
+  return { events, targets, streams: [...targets.values()], shards, heads: shards.map((_, i) => `h${i}`).join(', '), tables };
+}
+
+const firstNumbers = ({ shards }: Append, told: Told): Map<number, number> => new Map(shards.map(([shard, count], i) => [shard, Number(told[`h${i}`]) - count + 1]));
+
+async function sent(append: Append, send: SendBlock, last: string): Promise<Told> {
+  const { text, params } = blockOf(append, last);
+  try {
+    const [rows] = (await send(text, params)) as [readonly Told[]];
+    return rows[0]!;
+  } catch (error) {
+    throw refusalOf(error, append) ?? conflictOf(error, append.streams, append.tables) ?? error;
+  }
+}
+
+/** Outside of a transaction each statement would commit by itself, so the first of them finds no row then; the overflow that follows is an error in every SQL mode. */
+const RAISED_OR_ERROR = 'IF(ROW_COUNT() = 1, LAST_INSERT_ID(), ~0 + 1)';
+
+function blockOf({ events, shards, streams, tables }: Append, last: string): BoundText {
   const params: unknown[] = [];
-  const heads = shards.map((_, i) => `h${i}`);
-  const versions = streams.map((_, i) => `v${i}`);
-  const parts = [
-    `DECLARE ${[...heads, ...versions].join(', ')} BIGINT; DECLARE refusal VARCHAR(100); DECLARE clock DATETIME(6);`,
-    // Outside of a transaction every statement here would commit by itself.
-    signalIf('@@in_transaction = 0', `'tandem.transaction'`),
-  ];
+  const parts = [`DECLARE ${[...shards.map((_, i) => `h${i}`), ...streams.map((_, i) => `v${i}`)].join(', ')} BIGINT; DECLARE clock DATETIME(6);`];
   shards.forEach(([shard, count], i) => {
-    parts.push(
-      `UPDATE ${tables.shard} SET head = LAST_INSERT_ID(head + ?) WHERE shard = ?;`,
-      signalIf('ROW_COUNT() = 0', `'tandem.shard:${shard}'`),
-      `SET h${i} = LAST_INSERT_ID();`,
-    );
-    params.push(count, shard);
+    const raise = `UPDATE ${tables.shard} SET head = LAST_INSERT_ID(head + ${count}) WHERE shard = ${shard} AND @@in_transaction = 1;`;
+    parts.push(raise, i < shards.length - 1 ? `SET h${i} = ${RAISED_OR_ERROR};` : `SET h${i} = ${RAISED_OR_ERROR}, clock = UTC_TIMESTAMP(6), `);
   });
-  parts.push('SET clock = UTC_TIMESTAMP(6);');
-  streams.forEach(({ tenant, stream, events: own }, i) => {
-    parts.push(`SET v${i} = (SELECT COALESCE(MAX(version), 0) FROM ${tables.event} WHERE tenant = ? AND stream = ?);`);
-    params.push(tenant, stream);
+  parts.push(streams.map((_, i) => `v${i} = (SELECT COALESCE(MAX(version), 0) FROM ${tables.event} WHERE tenant = ? AND stream = ?)`).join(', '), ';');
+  for (const { tenant, stream } of streams) params.push(tenant, stream);
+  streams.forEach(({ events: own }, i) => {
     const allowed = allowedBefore(own);
     if (!allowed) return;
-    parts.push(signalIf(allowed.length === 0 ? 'TRUE' : `v${i} NOT IN (${allowed.join(', ')})`, `CONCAT('tandem.version:${i}:', v${i})`));
+    const refused = allowed.length === 0 ? 'TRUE' : `v${i} NOT IN (${allowed.join(', ')})`;
+    parts.push(
+      `IF ${refused} THEN BEGIN DECLARE refusal VARCHAR(60) DEFAULT CONCAT('tandem.version:${i}:', v${i}); SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = refusal; END; END IF;`,
+    );
   });
-  parts.push(insertOf(events, { shards, streams, tables, params }));
-  parts.push(`SELECT ${[...heads, ...versions].join(', ')}, ${expressionsOf('mysql').micros('clock')} AS clock;`);
-  if (andCommit) parts.push('COMMIT;');
+  parts.push(insertOf({ events, shards, streams, tables }, params), last);
   return { text: `BEGIN NOT ATOMIC ${parts.join(' ')} END`, params };
 }
 
-const signalIf = (condition: string, message: string): string => `IF ${condition} THEN SET refusal = ${message}; SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = refusal; END IF;`;
-
-function insertOf(events: readonly PendingEvent[], { shards, streams, tables, params }: Omit<Block, 'andCommit'> & { params: unknown[] }): string {
+function insertOf({ events, shards, streams, tables }: Omit<Append, 'targets' | 'heads'>, params: unknown[]): string {
   const shardAt = new Map(shards.map(([shard, count], i) => [shard, { i, left: count }]));
   const streamAt = new Map(streams.map(({ tenant, stream, shard }, i) => [keyOf(tenant, stream), { i, shard, count: 0 }]));
   const rows = events.map((event) => {
@@ -114,28 +128,25 @@ function allowedBefore(events: readonly PendingEvent[]): readonly number[] | und
   return allowed;
 }
 
-/** What a SIGNAL of the block says. */
-function refusalOf(error: unknown, { streams, tables }: Pick<Block, 'streams' | 'tables'>): Error | undefined {
-  const { sqlState, message = '' } = driverErrorOf(error) as { sqlState?: string; message?: string };
-  const [, what, i, version] = (sqlState === '45000' && /tandem\.(\w+)(?::(\d+))?(?::(\d+))?/.exec(message)) || [];
-  switch (what) {
-    case 'transaction':
-      return new TandemError('TANDEM_UNIT_OF_WORK_DOOMED', 'The transaction had ended before its events were appended', { cause: error });
-    case 'shard':
-      return shardMissing(Number(i), tables);
-    case 'version':
-      return conflictAt(streams[Number(i)]!, Number(version));
-    default:
-      return undefined;
+const OUT_OF_RANGE = 1690;
+
+/** What an error of the block itself says. */
+function refusalOf(error: unknown, { streams, shards, tables }: Append): TandemError | undefined {
+  const { errno, sqlState, message = '' } = driverErrorOf(error) as { errno?: number; sqlState?: string; message?: string };
+  if (errno === OUT_OF_RANGE) {
+    const numbers = shards.map(([shard]) => shard).join(', ');
+    return new TandemError('TANDEM_UNIT_OF_WORK_DOOMED', `The transaction had ended before its append, or ${tables.shard} has no row for shard ${numbers}`, { cause: error });
   }
+  const [, i, version] = (sqlState === '45000' && /tandem\.version:(\d+):(\d+)/.exec(message)) || [];
+  return i === undefined ? undefined : conflictAt(streams[Number(i)]!, Number(version));
 }
 
-function conflictAt(target: Target, version: number): Error {
+function conflictAt(target: Target, version: number): TandemError {
   const key = keyOf(target.tenant, target.stream);
   try {
     checkVersions(new Map([[key, target]]), new Map([[key, version]]));
   } catch (conflict) {
-    return conflict as Error;
+    return conflict as TandemError;
   }
   return new TandemError('TANDEM_STATEMENT_INVALID', `The append block refused version ${version} of ${target.stream}, which is as expected`);
 }

@@ -115,7 +115,7 @@ async function raiseHeadMysql(sql: Sql, shard: number, count: number, place: Pla
   }
 }
 
-export const shardMissing = (shard: number, tables: TableNames): TandemError => new TandemError('TANDEM_SCHEMA_OUTDATED', `${tables.shard} has no row for shard ${shard}`);
+const shardMissing = (shard: number, tables: TableNames): TandemError => new TandemError('TANDEM_SCHEMA_OUTDATED', `${tables.shard} has no row for shard ${shard}`);
 
 interface ClockAndVersions {
   readonly clockMicros: number;

@@ -128,13 +128,13 @@ describeServers('a connection that is lost, on $name', sqlServers(), (backend) =
   ] as const)('an append that commits, cut %s: the outcome is unknown, and the work is not repeated', async (_when, when, expected) => {
     const log = new SqlEventLog(ds, tableNames());
     const events = async () => sqlOutside(ds, async (sql) => Number((await sql.query<{ n: string }[]>('select count(*) as n from tandem_event'))[0]!.n));
-    await units.run((unit) => log.append(unit, [pendingEvent()], { andCommit: true }));
+    await units.run((unit) => log.appendLast(unit, [pendingEvent()]));
     const before = await events();
     let runs = 0;
     const run = units.run(async (unit) => {
       runs++;
       proxy.cutAt('COMMIT', when);
-      await log.append(unit, [pendingEvent()], { andCommit: true });
+      await log.appendLast(unit, [pendingEvent()]);
     });
     await expect(run).rejects.toMatchObject({ code: 'TANDEM_COMMIT_UNKNOWN' });
     expect(runs).toBe(1);

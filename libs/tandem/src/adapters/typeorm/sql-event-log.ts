@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DataSource } from 'typeorm';
-import { EventLog, type EventKey, type Heads, type PendingEvent, type ShardRange, type StoredEvent } from '../../events/event-log.js';
+import { type AppendedEvent, EventLog, type EventKey, type Heads, type PendingEvent, type ShardRange, type StoredEvent } from '../../events/event-log.js';
 import { TandemError } from '../../kernel/errors.js';
 import { currentUnit, type Unit } from '../../kernel/unit-of-work.js';
 import { append } from './append.js';
-import { appendBlock, fitsInBlock } from './append-block.js';
+import { appendBlock, appendLastBlock, fitsInBlock } from './append-block.js';
 import { expressionsOf } from './dialect.js';
 import { slices } from './insert-chunks.js';
 import { commitWith, sqlOf, sqlOutside, type Dialect, type Sql } from './sql.js';
@@ -66,17 +66,20 @@ export class SqlEventLog extends EventLog {
     super();
   }
 
-  async append(unit: Unit, events: readonly PendingEvent[], { andCommit = false } = {}): Promise<readonly StoredEvent[]> {
+  async append(unit: Unit, events: readonly PendingEvent[]): Promise<readonly StoredEvent[]> {
     if (events.length === 0) return [];
-    const { dataSource, tables } = this;
     const sql = sqlOf(unit);
-    if (!(await this.takesBlocks(sql)) || !fitsInBlock(events)) return append(sql, events, { dataSource, tables });
-    return appendBlock((text, params) => (andCommit ? commitWith(unit, text, params) : sql.query(text, params)), events, { tables, andCommit });
+    return (await this.takesBlock(sql, events)) ? appendBlock(sql, events, this.tables) : append(sql, events, { dataSource: this.dataSource, tables: this.tables });
+  }
+
+  override async appendLast(unit: Unit, events: readonly PendingEvent[]): Promise<readonly AppendedEvent[]> {
+    if (events.length === 0 || !(await this.takesBlock(sqlOf(unit), events))) return this.append(unit, events);
+    return appendLastBlock((text, params) => commitWith(unit, text, params), events, this.tables);
   }
 
   /** MariaDB does, MySQL does not; they share a dialect. Asked once. */
-  private async takesBlocks(sql: Sql): Promise<boolean> {
-    if (sql.dialect === 'postgres') return false;
+  private async takesBlock(sql: Sql, events: readonly PendingEvent[]): Promise<boolean> {
+    if (sql.dialect === 'postgres' || !fitsInBlock(events)) return false;
     if (this.isMariaDb === undefined) {
       const [row] = await sql.query<{ version: string }[]>('SELECT VERSION() AS version');
       this.isMariaDb = row!.version.includes('MariaDB');
