@@ -4,7 +4,8 @@
  */
 import { Injectable, Logger } from '@nestjs/common';
 import { TandemError } from '../kernel/errors.js';
-import { currentMessage, newId, nextMessage } from '../kernel/message-context.js';
+import { currentMessage, nextMessage } from '../kernel/message-context.js';
+import { newId } from '../kernel/new-id.js';
 import { UnitOfWork, type Unit } from '../kernel/unit-of-work.js';
 import { domainEventOf, streamOf } from './domain-event.js';
 import { storedFacts } from './event-metadata.js';

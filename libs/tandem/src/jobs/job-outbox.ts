@@ -1,6 +1,7 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { TandemError } from '../kernel/errors.js';
-import { type MessageFacts, newId } from '../kernel/message-context.js';
+import { type MessageFacts } from '../kernel/message-context.js';
+import { newId } from '../kernel/new-id.js';
 import type { Unit } from '../kernel/unit-of-work.js';
 import { storedFacts } from '../events/event-metadata.js';
 import { encodePayload } from '../events/payload.js';

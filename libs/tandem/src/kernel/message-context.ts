@@ -5,7 +5,7 @@
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { Injectable } from '@nestjs/common';
-import { v7 as uuidv7 } from 'uuid';
+import { newId } from './new-id.js';
 
 export interface MessageFacts {
   readonly messageId: string;
@@ -34,9 +34,6 @@ interface Carried {
 
 const carrier = new AsyncLocalStorage<Carried>();
 const never = new AbortController().signal;
-
-/** A UUIDv7: unique, and sorted by time. */
-export const newId = (): string => uuidv7();
 
 /** The facts of the message being handled, or undefined outside of any. */
 export const currentMessage = (): MessageFacts | undefined => carrier.getStore()?.facts;

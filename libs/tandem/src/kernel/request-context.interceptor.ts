@@ -1,6 +1,7 @@
 import { type CallHandler, type ExecutionContext, Injectable, type NestInterceptor } from '@nestjs/common';
 import { Observable } from 'rxjs';
-import { type MessageFacts, newId, runWithMessage } from './message-context.js';
+import { type MessageFacts, runWithMessage } from './message-context.js';
+import { newId } from './new-id.js';
 import { RequestSettings } from './request-settings.js';
 
 /** W3C trace context: version, trace id, parent id, flags; neither id may be all zeros, version ff is forbidden. */

@@ -1,7 +1,7 @@
 import type { ConsumedEvent } from '../events/consumer.js';
 import { domainEventOf, streamOf } from '../events/domain-event.js';
 import { shardOf, type EventMetadata } from '../events/event-log.js';
-import { newId } from '../kernel/message-context.js';
+import { newId } from '../kernel/new-id.js';
 
 /** An event as a consumer is given it, without a log: for specs of projections and sagas. */
 export function consumed(event: object, metadata: Partial<EventMetadata> = {}): ConsumedEvent {

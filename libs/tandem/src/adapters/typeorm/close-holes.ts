@@ -1,6 +1,6 @@
 import type { DataSource } from 'typeorm';
 import type { StoredEvent } from '../../events/event-log.js';
-import { newId } from '../../kernel/message-context.js';
+import { newId } from '../../kernel/new-id.js';
 import { expressionsOf } from './dialect.js';
 import { insertEvents } from './insert-events.js';
 import { sqlTransaction } from './sql.js';

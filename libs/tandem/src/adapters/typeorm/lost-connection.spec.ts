@@ -5,7 +5,7 @@ import { describeServers, sqlServers, type TestDatabase } from '../../../../../t
 import { startCuttingProxy, type CuttingProxy } from '../../../../../test/support/cutting-proxy.js';
 import type { PendingEvent } from '../../events/event-log.js';
 import { Clock } from '../../kernel/clock.js';
-import { newId } from '../../kernel/message-context.js';
+import { newId } from '../../kernel/new-id.js';
 import { sqlOf, sqlOutside, sqlTransaction } from './sql.js';
 import { tandemMigrations } from './migrations/tandem-migrations.js';
 import { SqlEventLog } from './sql-event-log.js';

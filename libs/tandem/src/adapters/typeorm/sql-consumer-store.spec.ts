@@ -3,7 +3,7 @@ import { sqlBackends } from '../../../../../test/support/backends.js';
 import { tandemDatabase, type TandemDatabase } from '../../../../../test/support/tandem-database.js';
 import type { Claim, ClaimRequest, ConsumerRegistration } from '../../events/consumer-store.js';
 import { SHARDS, shardOf, type PendingEvent } from '../../events/event-log.js';
-import { newId } from '../../kernel/message-context.js';
+import { newId } from '../../kernel/new-id.js';
 import type { Unit } from '../../kernel/unit-of-work.js';
 import { SqlConsumerStore } from './sql-consumer-store.js';
 import { SqlEventLog } from './sql-event-log.js';

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { sqlBackends } from '../../../../../test/support/backends.js';
 import { tandemDatabase, type TandemDatabase } from '../../../../../test/support/tandem-database.js';
 import { shardOf, type EventKey, type ExpectedVersion, type PendingEvent, type StoredEvent } from '../../events/event-log.js';
-import { newId } from '../../kernel/message-context.js';
+import { newId } from '../../kernel/new-id.js';
 import type { Unit } from '../../kernel/unit-of-work.js';
 import { append as appendEvents } from './append.js';
 import { SqlEventLog } from './sql-event-log.js';

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { sqlBackends } from '../../../../../test/support/backends.js';
 import { tandemDatabase, type TandemDatabase } from '../../../../../test/support/tandem-database.js';
 import type { JobTicket, NewJob } from '../../jobs/job-store.js';
-import { newId } from '../../kernel/message-context.js';
+import { newId } from '../../kernel/new-id.js';
 import { SqlJobStore } from './sql-job-store.js';
 import { sqlOutside } from './sql.js';
 
