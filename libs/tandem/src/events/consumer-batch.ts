@@ -11,7 +11,7 @@ import type { ConsumerSettings } from './consumer-settings.js';
 import type { Checkpoint, Claim, ConsumerStore } from './consumer-store.js';
 import type { DeadLetter, DeadLetterStore } from './dead-letter-store.js';
 import { domainEventOf } from './domain-event.js';
-import type { EventKey, EventLog, Heads, StoredEvent } from './event-log.js';
+import type { EventKey, EventLog, Heads, ReadKey, ShardRange, StoredEvent } from './event-log.js';
 import { handleEvents } from './handle-events.js';
 import { type Merged, mergeShards } from './merge-shards.js';
 import { retryDelay } from './retry-delay.js';
@@ -37,6 +37,13 @@ interface Lessons {
   /** Stream id → its event that failed. */
   readonly failed: Map<string, { readonly event: EventKey; readonly cause: unknown }>;
   maxEvents: number;
+}
+
+interface Reading {
+  readonly consumer: Consumer;
+  readonly claim: Claim;
+  readonly heads: Heads;
+  readonly lessons: Lessons;
 }
 
 /** What a batch has done, and what it knows of letters. */
@@ -79,6 +86,7 @@ function sortHeld(consumer: Consumer, claim: Claim, held: readonly DeadLetter[])
   return { behind: held.filter(isBehind), ahead: held.filter((letter) => !isBehind(letter)) };
 }
 
+const typesOf = (consumer: Consumer): readonly string[] => consumer.events.map((eventClass) => domainEventOf(eventClass)!.name);
 const streamId = (event: { readonly tenant: string; readonly stream: string }): string => `${event.tenant}\n${event.stream}`;
 
 export class ConsumerBatch {
@@ -136,7 +144,7 @@ export class ConsumerBatch {
     const { behind, ahead } = sortHeld(consumer, claim, await letters.held(unit, consumer.name, claim.generation, shards));
     if (ahead.some((letter) => letter.state === 'retrying' && !letter.due)) return { handled: 0, more: false };
     forgetPassed(lessons, claim);
-    const merged = await this.read(unit, claim, await request.heads(unit, claim), lessons);
+    const merged = await this.read(unit, { consumer, claim, heads: await request.heads(unit, claim), lessons });
     const upTo = consumer.onError === 'halt' ? cutAtFailure(merged, lessons) : merged.keys;
     const wanted = this.wanted(consumer, upTo, behind, lessons);
     trying(wanted.length);
@@ -147,13 +155,14 @@ export class ConsumerBatch {
     return { handled: wanted.length, advanced: checkpoints.length, more: merged.more && upTo.length === merged.keys.length, waits: merged.more && merged.keys.length === 0 };
   }
 
-  private async read(unit: Unit, claim: Claim, heads: Heads, lessons: Lessons): Promise<Merged> {
+  private async read(unit: Unit, { consumer, claim, heads, lessons }: Reading): Promise<Merged<ReadKey>> {
     const ranges = claim.checkpoints.map(({ shard, seq }) => ({ shard, after: seq, upTo: heads.heads.get(shard) ?? 0 })).filter(({ after, upTo }) => upTo > after);
     if (ranges.length === 0) return { keys: [], more: false };
     const { batchBytes, batchSize } = this.ports.settings;
-    const perShard = Math.max(16, Math.ceil((2 * batchSize) / ranges.length));
-    const byShard = new Map<number, EventKey[]>(ranges.map(({ shard }) => [shard, []]));
-    for (const key of await this.ports.log.readKeys(unit, ranges, perShard)) byShard.get(key.shard)!.push(key);
+    const first = firstOf(ranges, batchSize);
+    const maxBytes = Math.floor(batchBytes / first.reduce((sum, { after, upTo }) => sum + upTo - after, 0));
+    const byShard = new Map<number, ReadKey[]>(ranges.map(({ shard }) => [shard, []]));
+    for (const key of await this.ports.log.readKeys(unit, first, { types: typesOf(consumer), maxBytes })) byShard.get(key.shard)!.push(key);
     const shards = ranges.map(({ shard, after, upTo }) => {
       const keys = contiguous(byShard.get(shard)!, after);
       return { keys, truncated: (keys.at(-1)?.seq ?? after) < upTo };
@@ -163,8 +172,8 @@ export class ConsumerBatch {
     return mergeShards(shards, { cutMicros: heads.cutMicros, maxEvents: Math.min(batchSize, lessons.maxEvents), maxBytes: batchBytes });
   }
 
-  private wanted(consumer: Consumer, keys: readonly EventKey[], held: readonly DeadLetter[], lessons?: Lessons): readonly EventKey[] {
-    const types = new Set(consumer.events.map((eventClass) => domainEventOf(eventClass)!.name));
+  private wanted<K extends EventKey>(consumer: Consumer, keys: readonly K[], held: readonly DeadLetter[], lessons?: Lessons): readonly K[] {
+    const types = new Set(typesOf(consumer));
     const heldStreams = new Set(held.map(streamId));
     return keys.filter((key) => {
       if (!types.has(key.type) || heldStreams.has(streamId(key))) return false;
@@ -243,9 +252,21 @@ export function describeError(error: unknown): string {
 /** Why a consumer may not run: its state, or event types that only newer code knows. */
 export function whyStopped(consumer: Consumer, claim: Claim): string | undefined {
   if (claim.state !== 'running') return `it is ${claim.state}`;
-  const own = new Set(consumer.events.map((eventClass) => domainEventOf(eventClass)!.name));
+  const own = new Set(typesOf(consumer));
   const unknown = claim.types.filter((type) => !own.has(type));
   return unknown.length > 0 ? `another version of its code also handles ${unknown.join(', ')}, which this one does not` : undefined;
+}
+
+/** Of a shard that is hardly behind. */
+const AT_LEAST = 16;
+
+/**
+ * How much is read of each shard: its share of what there is to read. Of shards that grow alike in time none then runs dry long
+ * before the others, which would end the merge; one that grows faster than the others is given more.
+ */
+function firstOf(ranges: readonly ShardRange[], batchSize: number): readonly ShardRange[] {
+  const behind = ranges.reduce((sum, { after, upTo }) => sum + upTo - after, 0);
+  return ranges.map(({ shard, after, upTo }) => ({ shard, after, upTo: Math.min(upTo, after + AT_LEAST + Math.ceil((batchSize * (upTo - after)) / behind)) }));
 }
 
 /** Between two tries another worker may have held the stream at the failed event, and let it go on. */
@@ -255,13 +276,13 @@ function forgetPassed({ failed }: Lessons, claim: Claim): void {
   for (const [stream, { event }] of failed) if (event.seq <= (at.get(event.shard) ?? 0)) failed.delete(stream);
 }
 
-function contiguous(keys: readonly EventKey[], after: number): readonly EventKey[] {
+function contiguous<K extends EventKey>(keys: readonly K[], after: number): readonly K[] {
   const gap = keys.findIndex((key, index) => key.seq !== after + index + 1);
   return gap === -1 ? keys : keys.slice(0, gap);
 }
 
 /** Of a consumer that halts, nothing behind the first failed event is handled. */
-function cutAtFailure(merged: Merged, lessons: Lessons): readonly EventKey[] {
+function cutAtFailure<K extends EventKey>(merged: Merged<K>, lessons: Lessons): readonly K[] {
   const failed = new Set([...lessons.failed.values()].map(({ event }) => event.eventId));
   const first = merged.keys.findIndex((key) => failed.has(key.eventId));
   return first === -1 ? merged.keys : merged.keys.slice(0, first);

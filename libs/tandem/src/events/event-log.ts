@@ -76,6 +76,16 @@ export interface StoredEvent extends EventKey {
   readonly metadata: string;
 }
 
+/** A key, and its event's texts where they were read with it. */
+export type ReadKey = EventKey & Partial<Pick<StoredEvent, 'payload' | 'metadata'>>;
+
+/** Which events bring their texts along with their keys: most are small, and one statement less is a round trip less. */
+export interface InlineTexts {
+  readonly types: readonly string[];
+  /** Of payload and metadata together; larger ones are left out. */
+  readonly maxBytes: number;
+}
+
 export interface Heads {
   /** Microseconds since the epoch: the database's clock when the statement began. */
   readonly cutMicros: number;
@@ -106,11 +116,11 @@ export abstract class EventLog {
   /** In a statement of its own; never joined with events. Only the shards given, or all. */
   abstract heads(unit?: Unit, shards?: readonly number[]): Promise<Heads>;
 
-  /** Keys in order within each shard, at most `limitPerShard` of each range. */
-  abstract readKeys(unit: Unit, ranges: readonly ShardRange[], limitPerShard: number): Promise<readonly EventKey[]>;
+  /** The keys of these ranges, in order within each shard; with the texts that `inline` asks for. */
+  abstract readKeys(unit: Unit, ranges: readonly ShardRange[], inline?: InlineTexts): Promise<readonly ReadKey[]>;
 
-  /** The events of these keys, in the order of the keys. */
-  abstract readEvents(unit: Unit, keys: readonly EventKey[]): Promise<readonly StoredEvent[]>;
+  /** The events of these keys, in the order of the keys. Reads only what the keys have not brought along. */
+  abstract readEvents(unit: Unit, keys: readonly ReadKey[]): Promise<readonly StoredEvent[]>;
 
   /** A stream from `fromVersion` (default 1) in version order, contiguous. */
   abstract readStream(tenant: string, stream: string, fromVersion?: number): Promise<readonly StoredEvent[]>;

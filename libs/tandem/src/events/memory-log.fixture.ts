@@ -167,9 +167,9 @@ export class MemoryLog {
         await this.call();
         return { cutMicros: Number.MAX_SAFE_INTEGER, heads: new Map(this.shards.map(({ length }, shard) => [shard, length])) };
       },
-      readKeys: async (_unit, ranges, limit) => {
+      readKeys: async (_unit, ranges) => {
         await this.call();
-        return ranges.flatMap(({ shard, after, upTo }) => this.shards[shard]!.slice(after, Math.min(upTo, after + limit)));
+        return ranges.flatMap(({ shard, after, upTo }) => this.shards[shard]!.slice(after, upTo));
       },
       readEvents: async (_unit, keys) => {
         await this.call();

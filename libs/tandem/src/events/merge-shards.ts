@@ -7,15 +7,15 @@ export interface MergeLimits {
   readonly maxBytes: number;
 }
 
-export interface Merged {
-  readonly keys: readonly EventKey[];
+export interface Merged<K extends EventKey = EventKey> {
+  readonly keys: readonly K[];
   /** More is there that this read left out. */
   readonly more: boolean;
 }
 
 /** What was read of one shard: keys in order, and whether the shard goes on beyond them. */
-export interface ShardKeys {
-  readonly keys: readonly EventKey[];
+export interface ShardKeys<K extends EventKey = EventKey> {
+  readonly keys: readonly K[];
   readonly truncated: boolean;
 }
 
@@ -24,13 +24,13 @@ const CLOCK_STEP_MICROS = 1_000_000;
 
 const waits = (key: EventKey, cutMicros: number): boolean => key.recordedAtMicros >= cutMicros && key.recordedAtMicros < cutMicros + CLOCK_STEP_MICROS;
 
-interface Cursor {
-  readonly shard: ShardKeys;
+interface Cursor<K extends EventKey> {
+  readonly shard: ShardKeys<K>;
   next: number;
 }
 
 /** Of two that were recorded at the same time (an import in one unit of work), the shard that has given less: else one shard runs dry first. */
-function isBefore(a: Cursor, b: Cursor): boolean {
+function isBefore<K extends EventKey>(a: Cursor<K>, b: Cursor<K>): boolean {
   const difference = a.shard.keys[a.next]!.recordedAtMicros - b.shard.keys[b.next]!.recordedAtMicros;
   return difference < 0 || (difference === 0 && a.next < b.next);
 }
@@ -39,9 +39,9 @@ function isBefore(a: Cursor, b: Cursor): boolean {
  * Merges shards by recording time without reordering a shard: always takes the shard whose next event is the oldest. Stops
  * when a shard that goes on has run dry, since its next event, unknown, might be the cause of what the others hold.
  */
-export function mergeShards(shards: readonly ShardKeys[], limits: MergeLimits): Merged {
-  const heap = shards.map((shard): Cursor => ({ shard, next: 0 })).filter(({ shard }) => shard.keys.length > 0);
-  const merged: EventKey[] = [];
+export function mergeShards<K extends EventKey>(shards: readonly ShardKeys<K>[], limits: MergeLimits): Merged<K> {
+  const heap = shards.map((shard): Cursor<K> => ({ shard, next: 0 })).filter(({ shard }) => shard.keys.length > 0);
+  const merged: K[] = [];
   let bytes = 0;
   while (heap.length > 0) {
     let oldest = heap[0]!;

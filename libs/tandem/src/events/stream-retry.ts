@@ -71,10 +71,9 @@ export class StreamRetry {
     const types = new Set(consumer.events.map((eventClass) => domainEventOf(eventClass)!.name));
     const found: EventKey[] = [];
     for (let after = letter.seq - 1; after < upTo;) {
-      const page = await this.ports.log.readKeys(unit, [{ shard: letter.shard, after, upTo }], PAGE);
-      if (page.length === 0) break;
+      const page = await this.ports.log.readKeys(unit, [{ shard: letter.shard, after, upTo: Math.min(upTo, after + PAGE) }]);
       found.push(...page.filter(({ stream, tenant, type }) => stream === letter.stream && tenant === letter.tenant && types.has(type)));
-      after = page.at(-1)!.seq;
+      after += PAGE;
     }
     return found;
   }

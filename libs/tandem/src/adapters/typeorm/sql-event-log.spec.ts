@@ -40,7 +40,6 @@ describe.each(ways)('SqlEventLog on $name', ({ backend, asMysql }) => {
       log.readKeys(
         unit,
         [...heads].map(([shard, upTo]) => ({ shard, after: 0, upTo })),
-        100_000,
       ),
     );
   };
@@ -200,21 +199,28 @@ describe.each(ways)('SqlEventLog on $name', ({ backend, asMysql }) => {
     await expect(log.readStream('', 'hole-1')).rejects.toMatchObject({ message: expect.stringContaining('version 3 but no version 2') as string });
   });
 
-  it('limits keys per shard and reads after a position', async () => {
+  it('reads the keys of a range, and brings small texts of the types asked for along', async () => {
     await append(...Array.from({ length: 10 }, () => pending('k-1')), pending('k-2'));
     const [shard, other] = [shardOf('', 'k-1'), shardOf('', 'k-2')];
-    const keys = await reading((unit) =>
-      log.readKeys(
-        unit,
-        [
-          { shard, after: 4, upTo: 9 },
-          { shard: other, after: 0, upTo: 1 },
-        ],
-        3,
-      ),
-    );
-    expect(keys.filter((key) => key.stream === 'k-1').map(({ seq }) => seq)).toEqual([5, 6, 7]);
-    expect(keys.filter((key) => key.stream === 'k-2')).toHaveLength(1);
+    await append(pending('k-1', 'any', { payload: JSON.stringify({ text: 'ü'.repeat(60) }) }), pending('k-1', 'any', { type: 'test.other' }));
+    const ranges = [
+      { shard, after: 7, upTo: 12 },
+      { shard: other, after: 0, upTo: 1 },
+    ];
+    const plain = await reading((unit) => log.readKeys(unit, ranges));
+    expect(plain.filter((key) => key.stream === 'k-1').map(({ seq, payload }) => [seq, payload])).toEqual([8, 9, 10, 11, 12].map((seq) => [seq, undefined]));
+    expect(plain.filter((key) => key.stream === 'k-2')).toHaveLength(1);
+    const keys = await reading((unit) => log.readKeys(unit, ranges, { types: ['test.happened', 'test.none'], maxBytes: 100 }));
+    expect(keys.filter((key) => key.stream === 'k-1').map(({ seq, payload }) => [seq, payload !== undefined])).toEqual([
+      [8, true],
+      [9, true],
+      [10, true],
+      [11, false],
+      [12, false],
+    ]);
+    const events = await reading((unit) => log.readEvents(unit, keys));
+    expect(events).toEqual(await reading((unit) => log.readEvents(unit, plain)));
+    expect(events.map(({ payload }) => payload.length)).toEqual(plain.map(({ payloadBytes, seq, stream }) => (stream === 'k-1' && seq === 11 ? payloadBytes - 60 : payloadBytes)));
   });
 
   it('numbers without holes under many writers, and a reader that follows the heads skips nothing', async () => {
@@ -224,7 +230,7 @@ describe.each(ways)('SqlEventLog on $name', ({ backend, asMysql }) => {
     const follow = async (): Promise<void> => {
       const { heads } = await log.heads();
       const ranges = [...heads].map(([shard, upTo]) => ({ shard, after: positions.get(shard) ?? 0, upTo })).filter(({ after, upTo }) => upTo > after);
-      const keys = await reading((unit) => log.readKeys(unit, ranges, 1_000));
+      const keys = await reading((unit) => log.readKeys(unit, ranges));
       for (const { shard, seq } of keys) {
         if (seq !== (positions.get(shard) ?? 0) + 1) continue;
         positions.set(shard, seq);
