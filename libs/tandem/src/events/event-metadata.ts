@@ -17,17 +17,29 @@ interface Facts {
 
 export const parseFacts = (text: string): Facts => sjson.parse(text) as unknown as Facts;
 
-/** What a handler is told about a stored event. */
+let last: { readonly text: string; readonly facts: Facts } | undefined;
+
+/** The events of one command have the same facts and mostly follow one another: parsed once for all of them. */
+function factsOf(text: string): Facts {
+  if (last?.text !== text) last = { text, facts: parseFacts(text) };
+  return last.facts;
+}
+
+/** What a handler is told about a stored event. Member by member: this runs for every event of a rebuild. */
 export function metadataOf(stored: StoredEvent): EventMetadata {
+  const { correlationId, causationId, actor, traceparent } = factsOf(stored.metadata);
   return {
-    ...parseFacts(stored.metadata),
     eventId: stored.eventId,
     type: stored.type,
     stream: stored.stream,
     version: stored.version,
     recordedAt: new Date(stored.recordedAtMicros / 1_000),
     position: { shard: stored.shard, seq: stored.seq },
-    ...(stored.tenant && { tenant: stored.tenant }),
+    correlationId,
+    causationId,
+    actor,
+    tenant: stored.tenant === '' ? undefined : stored.tenant,
+    traceparent,
   };
 }
 

@@ -1,6 +1,7 @@
 import type { Type } from '@nestjs/common';
 import { EventFailure, type ConsumedEvent } from '../../events/consumer.js';
 import { domainEventOf } from '../../events/domain-event.js';
+import { factsOfEvent } from '../../events/event-metadata.js';
 import { onMarks, type OnMark } from '../../events/on.js';
 import { TandemError } from '../../kernel/errors.js';
 import { runWithMessage } from '../../kernel/message-context.js';
@@ -32,9 +33,13 @@ export function callMarked(instance: object, mark: OnMark, args: readonly unknow
 
 /** Runs what handles one event as a message of its own; an error names the event. */
 export function handlingEvent<T>(consumed: ConsumedEvent, work: () => T): T {
-  const { eventId: messageId, correlationId, causationId, actor, tenant, traceparent } = consumed.metadata;
+  return namingEvent(consumed, () => runWithMessage(factsOfEvent(consumed.metadata), work));
+}
+
+/** An error names the event. */
+export function namingEvent<T>(consumed: ConsumedEvent, work: () => T): T {
   try {
-    return runWithMessage({ messageId, correlationId, causationId, actor, tenant, traceparent }, work);
+    return work();
   } catch (cause) {
     throw cause instanceof EventFailure ? cause : new EventFailure(consumed.stored, cause);
   }

@@ -3,7 +3,7 @@ import { categoryOf, domainEventOf } from '../../events/domain-event.js';
 import type { KeyLookup, OnMark, RowKey } from '../../events/on.js';
 import type { EntityManagerOf } from '../../events/storage-types.js';
 import { TandemError } from '../../kernel/errors.js';
-import { handlingEvent } from './projection-marks.js';
+import { namingEvent } from './projection-marks.js';
 import { namedKeys, type NamedKey } from './row-key.js';
 import type { RowShape } from './row-store.js';
 
@@ -33,7 +33,7 @@ export async function rowSteps(
   const asked: readonly Asked[] = events.flatMap((consumed) => (marks.get(consumed.metadata.type) ?? []).map((mark) => ({ consumed, mark })));
   const found = await lookUp(asked, manager);
   return asked.map((each) =>
-    handlingEvent(each.consumed, () => {
+    namingEvent(each.consumed, () => {
       const answer = found.has(each) ? lookedUp(each, found.get(each)!) : answerOf(each);
       return { ...each, keys: answer === null ? [] : namedKeys(shape, answer) };
     }),
