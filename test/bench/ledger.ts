@@ -3,7 +3,7 @@ import { Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { Command, CommandBus, CommandHandler, EventBus } from '@nestjs/cqrs';
 import { InjectEntityManager, InjectRepository, TypeOrmModule } from '@nestjs/typeorm';
-import { DomainEvent, On, Projection, TandemModule, type TandemSettings } from 'nest-tandem';
+import { DomainEvent, ExpectedVersion, On, Projection, TandemModule, type TandemSettings } from 'nest-tandem';
 import { bullMqJobs } from 'nest-tandem/bullmq';
 import { tandemDataSource, tandemMigrations, typeOrmStorage } from 'nest-tandem/typeorm';
 import { Column, type DataSourceOptions, Entity, EntityManager, PrimaryColumn, Repository } from 'typeorm';
@@ -51,7 +51,8 @@ export class Charge extends Command<void> {
 /** The same, with the UPDATE by `repository.update`. */
 export class ChargeByRepository extends Charge {}
 
-const events = ({ id, account }: Charge) => [new Charged(id, account, '12.3400'), new Noted(id, 'a charge was made')];
+/** A charge is a new stream: what the hand-written side knows too. */
+const events = ({ id, account }: Charge) => [ExpectedVersion.none(new Charged(id, account, '12.3400')), new Noted(id, 'a charge was made')];
 
 @CommandHandler(Charge)
 export class ChargeHandler {

@@ -74,6 +74,7 @@ export class OptimisticConcurrencyError extends TandemError {
   constructor(subject: string, versions: { expected?: number | 'none'; actual?: number } = {}, cause?: unknown) {
     const at = versions.actual === undefined ? '' : ` is at version ${versions.actual},`;
     const expected = versions.expected === undefined ? ' was changed by someone else' : ` you expected ${versions.expected}`;
-    super('TANDEM_CONCURRENCY_CONFLICT', `${subject}${at}${expected}`, { data: { subject, ...versions }, cause });
+    const told = versions.expected === 'none' && versions.actual === undefined ? ' exists already' : `${at}${expected}`;
+    super('TANDEM_CONCURRENCY_CONFLICT', `${subject}${told}`, { data: { subject, ...versions }, cause });
   }
 }

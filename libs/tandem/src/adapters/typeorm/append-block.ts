@@ -6,7 +6,7 @@
  */
 import type { AppendedEvent, PendingEvent, StoredEvent } from '../../events/event-log.js';
 import { TandemError } from '../../kernel/errors.js';
-import { checkVersions, conflictOf, countsOf, keyOf, numbered, targetsOf, type Target } from './append.js';
+import { checkVersions, conflictOf, countsOf, isNew, keyOf, numbered, targetsOf, type Target } from './append.js';
 import { expressionsOf } from './dialect.js';
 import type { BoundText, Sql } from './sql.js';
 import { driverErrorOf } from './sql-errors.js';
@@ -83,16 +83,21 @@ const RAISED_OR_ERROR = 'IF(ROW_COUNT() = 1, LAST_INSERT_ID(), ~0 + 1)';
 
 function blockOf({ events, shards, streams, tables }: Append, last: string): BoundText {
   const params: unknown[] = [];
-  const parts = [`DECLARE ${[...shards.map((_, i) => `h${i}`), ...streams.map((_, i) => `v${i}`)].join(', ')} BIGINT; DECLARE clock DATETIME(6);`];
+  const parts = [`DECLARE ${[...shards.map((_, i) => `h${i}`), ...streams.map((_, i) => `v${i}`)].join(', ')} BIGINT DEFAULT 0; DECLARE clock DATETIME(6);`];
   shards.forEach(([shard, count], i) => {
     const raise = `UPDATE ${tables.shard} SET head = LAST_INSERT_ID(head + ${count}) WHERE shard = ${shard} AND @@in_transaction = 1;`;
-    parts.push(raise, i < shards.length - 1 ? `SET h${i} = ${RAISED_OR_ERROR};` : `SET h${i} = ${RAISED_OR_ERROR}, clock = UTC_TIMESTAMP(6), `);
+    parts.push(raise, i < shards.length - 1 ? `SET h${i} = ${RAISED_OR_ERROR};` : `SET h${i} = ${RAISED_OR_ERROR}, clock = UTC_TIMESTAMP(6)`);
   });
-  parts.push(streams.map((_, i) => `v${i} = (SELECT COALESCE(MAX(version), 0) FROM ${tables.event} WHERE tenant = ? AND stream = ?)`).join(', '), ';');
-  for (const { tenant, stream } of streams) params.push(tenant, stream);
+  // A stream that is to be new needs no look: its version 1 is there already, or it is not.
+  streams.forEach(({ tenant, stream, events: own }, i) => {
+    if (isNew(own)) return;
+    parts.push(`, v${i} = (SELECT COALESCE(MAX(version), 0) FROM ${tables.event} WHERE tenant = ? AND stream = ?)`);
+    params.push(tenant, stream);
+  });
+  parts.push(';');
   streams.forEach(({ events: own }, i) => {
     const allowed = allowedBefore(own);
-    if (!allowed) return;
+    if (!allowed || (isNew(own) && allowed.includes(0))) return;
     const refused = allowed.length === 0 ? 'TRUE' : `v${i} NOT IN (${allowed.join(', ')})`;
     parts.push(
       `IF ${refused} THEN BEGIN DECLARE refusal VARCHAR(60) DEFAULT CONCAT('tandem.version:${i}:', v${i}); SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = refusal; END; END IF;`,

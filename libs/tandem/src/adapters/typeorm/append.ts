@@ -150,19 +150,23 @@ export function checkVersions(targets: ReadonlyMap<string, Target>, versions: Re
     events.forEach(({ expected }, i) => {
       const wanted = expected === 'none' ? 0 : expected;
       if (wanted === 'any' || wanted === before || wanted === before + i) return;
-      throw new OptimisticConcurrencyError(stream, { expected: expected as number | 'none', actual: before + i });
+      throw new OptimisticConcurrencyError(stream, expected === 'none' ? { expected } : { expected: wanted, actual: before + i });
     });
   }
 }
 
-/** The versions were read under the shard's lock, so this takes a transaction whose snapshot is older than its locks (REPEATABLE READ). */
-export function conflictOf(error: unknown, streams: readonly Pick<Target, 'tenant' | 'stream'>[], tables: TableNames): OptimisticConcurrencyError | undefined {
+/** Versions that were read were read under the shard's lock, so for those this takes a snapshot older than its locks (REPEATABLE READ). */
+export function conflictOf(error: unknown, streams: readonly Target[], tables: TableNames): OptimisticConcurrencyError | undefined {
   const { message = '', detail = '' } = driverErrorOf(error) as { message?: string; detail?: string };
   if (!isDuplicateKey(error) || !message.includes(`${tables.event}_stream`)) return undefined;
   // MariaDB leaves an empty tenant out of "Duplicate entry 'tenant-stream-version'".
   const named = streams.find(({ tenant, stream }) => hasNumberAfter(message, `'${tenant && `${tenant}-`}${stream}-`, "'") || hasNumberAfter(detail, `, ${stream}, `, ')'));
-  return new OptimisticConcurrencyError((named ?? streams[0]!).stream, {}, error);
+  const { stream, events } = named ?? streams[0]!;
+  return new OptimisticConcurrencyError(stream, isNew(events) ? { expected: 'none' } : {}, error);
 }
+
+/** Whether these events are to be the first of their stream. */
+export const isNew = ([first]: readonly PendingEvent[]): boolean => first?.expected === 'none';
 
 function hasNumberAfter(text: string, before: string, after: "'" | ')'): boolean {
   const at = text.indexOf(before);
