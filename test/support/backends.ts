@@ -14,6 +14,8 @@ export interface ServerUrls {
   readonly mariadb?: string;
   readonly postgres?: string;
   readonly redis?: string;
+  /** Packages can be installed. */
+  readonly registry?: string;
 }
 
 declare module 'vitest' {

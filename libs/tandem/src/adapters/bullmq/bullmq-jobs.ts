@@ -1,6 +1,6 @@
 import type { Provider } from '@nestjs/common';
 import type { RedisOptions } from 'ioredis';
-import pg from 'pg';
+import type pg from 'pg';
 import { WakeUpTransport } from '../../events/wake-up-transport.js';
 import { JobTransport } from '../../jobs/job-transport.js';
 import type { TandemJobs } from '../../kernel/adapter.js';
@@ -9,11 +9,9 @@ import { InvalidationChannel } from '../../read/query-cache/invalidation-channel
 import { BullMqJobTransport } from './bullmq-job-transport.js';
 import { BullMqWakeUpTransport } from './bullmq-wake-up-transport.js';
 import { LocalInvalidationChannel } from './local-invalidation-channel.js';
-import { PostgresInvalidationChannel } from './postgres-invalidation-channel.js';
-import { PostgresQueueServer, type PostgresPlace } from './postgres-queue-server.js';
+import type { PostgresPlace, PostgresQueueServer } from './postgres-queue-server.js';
 import { QueueServer } from './queue-server.js';
-import { RedisInvalidationChannel } from './redis-invalidation-channel.js';
-import { RedisQueueServer } from './redis-queue-server.js';
+import type { RedisQueueServer } from './redis-queue-server.js';
 
 export interface BullMqJobsOptions {
   /** Redis as a `redis://` URL or as ioredis options, or `{ postgres }` as a `postgres://` URL or as options of pg's pool. */
@@ -35,22 +33,26 @@ export function bullMqJobs({ connection, queuePrefix = 'tandem', allowEviction =
   if (typeof connection === 'object' && 'postgres' in connection) {
     const config = typeof connection.postgres === 'string' ? { connectionString: urlOf(connection.postgres, 'postgres:', 'postgresql:') } : connection.postgres;
     const label = `PostgreSQL at ${addressOf(config)}`;
-    return postgresJobs({ label, config: () => Promise.resolve(config), Pool: pg.Pool, oneSession: false, queuePrefix });
+    return postgresJobs({ label, config: () => Promise.resolve(config), oneSession: false, queuePrefix });
   }
   if (typeof connection === 'string') urlOf(connection, 'redis:', 'rediss:');
-  const newServer = () => new RedisQueueServer({ connection, queuePrefix, allowEviction });
-  const newChannel = (server: QueueServer) => new RedisInvalidationChannel(server as RedisQueueServer, queuePrefix);
+  // Imported when it is needed: an application without Redis has no ioredis, one without PostgreSQL no pg.
+  const newServer = async () => new (await import('./redis-queue-server.js')).RedisQueueServer({ connection, queuePrefix, allowEviction });
+  const newChannel = async (server: QueueServer) => new (await import('./redis-invalidation-channel.js')).RedisInvalidationChannel(server as RedisQueueServer, queuePrefix);
   return { port: 'jobs', describe: 'BullMQ on Redis', providers: jobProviders(newServer, newChannel) };
 }
 
 /** Of a PostgreSQL that the embedded default or `bullMqJobs` found. */
 export function postgresJobs(place: PostgresPlace): TandemJobs {
-  const newChannel = (server: QueueServer) =>
-    place.oneSession ? new LocalInvalidationChannel() : new PostgresInvalidationChannel(server as PostgresQueueServer, place.queuePrefix);
-  return { port: 'jobs', describe: 'BullMQ on PostgreSQL', providers: jobProviders(() => new PostgresQueueServer(place), newChannel) };
+  const newServer = async () => new (await import('./postgres-queue-server.js')).PostgresQueueServer(place);
+  const newChannel = async (server: QueueServer) =>
+    place.oneSession
+      ? new LocalInvalidationChannel()
+      : new (await import('./postgres-invalidation-channel.js')).PostgresInvalidationChannel(server as PostgresQueueServer, place.queuePrefix);
+  return { port: 'jobs', describe: 'BullMQ on PostgreSQL', providers: jobProviders(newServer, newChannel) };
 }
 
-function jobProviders(newServer: () => QueueServer, newChannel: (server: QueueServer) => InvalidationChannel): Provider[] {
+function jobProviders(newServer: () => Promise<QueueServer>, newChannel: (server: QueueServer) => Promise<InvalidationChannel>): Provider[] {
   return [
     { provide: QueueServer, useFactory: newServer },
     { provide: WakeUpTransport, useFactory: (server: QueueServer) => new BullMqWakeUpTransport(server), inject: [QueueServer] },
@@ -60,9 +62,9 @@ function jobProviders(newServer: () => QueueServer, newChannel: (server: QueueSe
 }
 
 const closedWith =
-  (newChannel: (server: QueueServer) => InvalidationChannel) =>
-  (server: QueueServer): InvalidationChannel => {
-    const channel = newChannel(server);
+  (newChannel: (server: QueueServer) => Promise<InvalidationChannel>) =>
+  async (server: QueueServer): Promise<InvalidationChannel> => {
+    const channel = await newChannel(server);
     server.beforeClose(() => channel.stop());
     return channel;
   };

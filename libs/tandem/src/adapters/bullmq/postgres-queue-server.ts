@@ -8,7 +8,8 @@ export interface PostgresPlace {
   readonly label: string;
   /** Where it is; asked whenever a pool is opened. */
   config(): Promise<pg.PoolConfig>;
-  readonly Pool: typeof pg.Pool;
+  /** Default that of pg. */
+  readonly Pool?: typeof pg.Pool;
   /** All connections share one session, as on PGlite behind its socket. */
   readonly oneSession: boolean;
   readonly queuePrefix: string;
@@ -84,7 +85,7 @@ export class PostgresQueueServer extends QueueServer {
   private openPool(max: number): pg.Pool {
     const { settings } = this;
     const options = [settings?.options, this.place.oneSession ? undefined : `-c search_path=${DEFAULT_SCHEMA}`].filter(Boolean).join(' ');
-    const pool = new this.place.Pool({ connectionTimeoutMillis: this.answerWithinMs, keepAlive: true, ...settings, options, max });
+    const pool = new (this.place.Pool ?? pg.Pool)({ connectionTimeoutMillis: this.answerWithinMs, keepAlive: true, ...settings, options, max });
     pool.on('error', (error) => this.outage.report(error));
     if (this.place.oneSession) this.relay.watch(pool);
     return pool;
