@@ -39,11 +39,11 @@ export class MemoryUnitOfWork extends UnitOfWork {
   }
 
   private async savepoint<T>(unit: Unit, work: (unit: Unit) => Promise<T>): Promise<T> {
-    const mark = unit.mark();
+    const place = { unit, parent: scopes.getStore() };
     try {
-      return await work(unit);
+      return await scopes.run(place, () => work(unit));
     } catch (error) {
-      unit.forget(mark);
+      unit.forget(place);
       throw error;
     }
   }

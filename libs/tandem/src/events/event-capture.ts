@@ -72,15 +72,13 @@ export class EventCapture {
   }
 
   private buffer(unit: Unit, pending: readonly PendingEvent[], handOver: () => void): void {
-    const list = (unit.notes.get(PENDING) as PendingEvent[] | undefined) ?? [];
-    unit.notes.set(PENDING, list);
-    list.push(...pending);
+    for (const event of pending) unit.add(PENDING, event);
     unit.afterCommit(handOver);
   }
 
   private async append(unit: Unit): Promise<void> {
-    const pending = unit.notes.get(PENDING) as PendingEvent[] | undefined;
-    if (!pending?.length) return;
+    const pending = unit.listOf<PendingEvent>(PENDING);
+    if (pending.length === 0) return;
     unit.notes.set(APPENDED, true);
     const types = new Set(pending.map(({ type }) => type));
     const listeners = this.listeners.filter((listener) => listener.wants(types));

@@ -9,11 +9,21 @@ import { TandemError } from './errors.js';
 
 export type UnitKind = 'write' | 'consumer' | 'snapshot';
 
+/** What code adds to a unit's list, with where and when. */
+interface Entry {
+  readonly scope: UnitScope | undefined;
+  readonly at: number;
+  readonly value: unknown;
+}
+
+const AFTER_COMMIT = Symbol('tandem:after-commit');
+
 /** One running transaction. Adapters subclass it with their connection. */
 export abstract class Unit {
-  /** What commit steps and stores keep about this unit (pending events, positions written), each under a key of its own. */
+  /** What commit steps and stores keep about this unit (whether it was appended, positions written), each under a key of its own. */
   readonly notes = new Map<symbol, unknown>();
-  private readonly afterCommitTasks: (() => void)[] = [];
+  private readonly lists = new Map<symbol, Entry[]>();
+  private entries = 0;
 
   constructor(
     readonly kind: UnitKind,
@@ -26,30 +36,41 @@ export abstract class Unit {
     return undefined;
   }
 
+  /** Adds to the list under `key`. A savepoint that is rolled back takes along what was added inside of it, and only that. */
+  add(key: symbol, value: unknown): void {
+    const entry: Entry = { scope: scopes.getStore(), at: this.entries++, value };
+    const list = this.lists.get(key);
+    if (list) list.push(entry);
+    else this.lists.set(key, [entry]);
+  }
+
+  listOf<T>(key: symbol): T[] {
+    return this.lists.get(key)?.map(({ value }) => value as T) ?? [];
+  }
+
+  /** For adapters: what is added from now on, `forget` can tell from what was there. */
+  mark(): number {
+    return this.entries;
+  }
+
+  /** For adapters: forgets what was added in this scope, or in one inside of it, since the mark. */
+  forget(scope: UnitScope, since = 0): void {
+    for (const [key, list] of this.lists) {
+      this.lists.set(
+        key,
+        list.filter((entry) => entry.at < since || !isWithin(entry.scope, scope)),
+      );
+    }
+  }
+
   /** Runs after the outermost COMMIT, outside the unit, in order; an error in it is reported and never undoes the command. */
   afterCommit(task: () => void): void {
-    this.afterCommitTasks.push(task);
-  }
-
-  /** A mark of what a savepoint must forget when it is rolled back. */
-  mark(): UnitMark {
-    return { tasks: this.afterCommitTasks.length, notes: new Map([...this.notes].map(([key, note]) => [key, Array.isArray(note) ? note.length : undefined])) };
-  }
-
-  /** Forgets what came since `mark`: after-commit tasks, and the tail of every note that is a list. */
-  forget(mark: UnitMark): void {
-    this.afterCommitTasks.length = mark.tasks;
-    for (const [key, note] of this.notes) if (Array.isArray(note)) note.length = mark.notes.get(key) ?? 0;
+    this.add(AFTER_COMMIT, task);
   }
 
   takeAfterCommitTasks(): (() => void)[] {
-    return this.afterCommitTasks.splice(0);
+    return this.listOf<() => void>(AFTER_COMMIT);
   }
-}
-
-export interface UnitMark {
-  readonly tasks: number;
-  readonly notes: ReadonlyMap<symbol, number | undefined>;
 }
 
 export interface UnitOptions {
@@ -111,6 +132,11 @@ export abstract class UnitOfWork {
 export interface UnitScope {
   readonly unit: Unit;
   readonly parent?: UnitScope;
+}
+
+function isWithin(scope: UnitScope | undefined, outer: UnitScope): boolean {
+  for (let place = scope; place; place = place.parent) if (place === outer) return true;
+  return false;
 }
 
 /** For adapters: the scope that code runs in. */

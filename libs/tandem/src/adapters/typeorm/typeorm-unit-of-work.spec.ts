@@ -7,7 +7,6 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vites
 import { sqlBackends, type TestDatabase } from '../../../../../test/support/backends.js';
 import { Clock } from '../../kernel/clock.js';
 import { TandemError } from '../../kernel/errors.js';
-import type { Unit } from '../../kernel/unit-of-work.js';
 import { tandemDataSource } from './tandem-data-source.js';
 import { TypeOrmUnitOfWork } from './typeorm-unit-of-work.js';
 
@@ -43,7 +42,7 @@ describe.each(sqlBackends())('unit of work on $name, pool of 1', (backend) => {
   let app: INestApplicationContext;
   let items: Items;
   let units: TypeOrmUnitOfWork;
-  const NOTES = Symbol('notes');
+  const LIST = Symbol('list');
 
   const extended = () => ({
     bump(this: Repository<Item>, id: number) {
@@ -206,36 +205,39 @@ describe.each(sqlBackends())('unit of work on $name, pool of 1', (backend) => {
     expect(await rows()).toEqual([[1, 0], [2, 1]]); // prettier-ignore
   });
 
-  it('a unit in a unit that fails and is caught undoes its own part: rows, notes and tasks', async () => {
+  it('a unit in a unit that fails and is caught undoes its own part: rows, lists and tasks', async () => {
     const done: string[] = [];
-    const notesOf = (unit: Unit) => unit.notes.get(NOTES) as string[];
     await units.run(async (unit) => {
-      unit.notes.set(NOTES, ['outer']);
+      unit.add(LIST, 'outer');
       unit.afterCommit(() => done.push('outer'));
       await items.repo.insert({ id: 5, n: 1 });
       const inner = units.run(async (same) => {
         expect(same).toBe(unit);
-        notesOf(same).push('inner');
+        same.add(LIST, 'inner');
         same.afterCommit(() => done.push('inner'));
         await items.repo.insert({ id: 6, n: 1 });
         throw new Error('inner');
       });
       await expect(inner).rejects.toThrow('inner');
-      expect(notesOf(unit)).toEqual(['outer']);
+      expect(unit.listOf(LIST)).toEqual(['outer']);
     });
     expect(await rows()).toEqual([[1, 0], [5, 1]]); // prettier-ignore
     expect(done).toEqual(['outer']);
   });
 
-  it('a rolled-back transaction() takes its notes along too', async () => {
+  it('a transaction() that is rolled back takes along what was added inside it, and nothing that was added beside it', async () => {
     await units.run(async (unit) => {
-      unit.notes.set(NOTES, []);
-      const failing = items.ds.transaction(async () => {
-        (unit.notes.get(NOTES) as string[]).push('inner');
+      unit.add(LIST, 'before');
+      const failing = items.ds.transaction(async (manager) => {
+        unit.add(LIST, 'inside');
+        await manager.transaction(async () => unit.add(LIST, 'further inside'));
+        await manager.query(sleepSql);
         throw new Error('inner');
       });
+      unit.add(LIST, 'beside');
       await expect(failing).rejects.toThrow('inner');
-      expect(unit.notes.get(NOTES)).toEqual([]);
+      await items.ds.transaction(async () => unit.add(LIST, 'in another'));
+      expect(unit.listOf(LIST)).toEqual(['before', 'beside', 'in another']);
     });
   });
 

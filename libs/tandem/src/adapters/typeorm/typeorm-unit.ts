@@ -125,13 +125,12 @@ export class TypeOrmUnit extends Unit {
     for (let place: Place | undefined = this.innermost; place; place = place.parent) place.end();
   }
 
-  /** Runs `work` inside a savepoint that it makes and ends itself. Savepoints of one place run one after the other; what a failed one noted on the unit is forgotten. */
+  /** Runs `work` inside a savepoint that it makes and ends itself. Savepoints of one place run one after the other; what was added to the unit's lists inside a failed one is forgotten. */
   async inSavepoint<T>(work: () => Promise<T>): Promise<T> {
     const parent = (scopes.getStore() as Place | undefined) ?? this.root;
     while (this.innermost !== parent) await this.turnOf(parent);
     const place = placeIn(this, parent);
     this.innermost = place;
-    const mark = this.mark();
     try {
       return await scopes.run(place, async () => {
         const result = await work();
@@ -139,7 +138,7 @@ export class TypeOrmUnit extends Unit {
         return result;
       });
     } catch (error) {
-      this.forget(mark);
+      this.forget(place);
       throw error;
     } finally {
       while (this.innermost !== place && !this.closed) await this.innermost.ended;
