@@ -57,10 +57,13 @@ export class MemoryUnitOfWork extends UnitOfWork {
         if (unit.kind === 'write') for (const step of [...this.commitSteps, this.lastStep]) await step?.(unit);
         return value;
       });
+      unit.close();
       note('commit');
       this.outside(() => unit.takeAfterCommitTasks().forEach((task) => task()));
       return result;
     } catch (error) {
+      unit.close();
+      unit.takeAfterCommitTasks();
       note('rollback');
       throw error;
     }

@@ -51,13 +51,16 @@ export class EventCapture {
   /**
    * Inside a unit of work: buffered until its COMMIT; returns undefined. Outside: a unit of its own; the promise resolves
    * after COMMIT, and a failure is logged too, since nobody has to await `publish`.
-   * @throws TANDEM_PAYLOAD_REFUSED at once, also for a tenant that databases compare differently; TANDEM_EVENT_OUTSIDE_COMMAND inside a projection or saga.
+   * @throws TANDEM_PAYLOAD_REFUSED at once, also for a tenant that databases compare differently; TANDEM_EVENT_OUTSIDE_COMMAND inside a projection or saga; TANDEM_UNIT_OF_WORK_CLOSED after the unit.
    */
   take(events: readonly object[], handOver: (events: object[]) => void): Promise<void> | undefined {
     const unit = this.units.current;
     // Too late for the log; a plain projection's unit is not of kind `write`, an immediate one's is the command's.
     if (unit?.notes.has(APPENDED))
-      throw new TandemError('TANDEM_EVENT_OUTSIDE_COMMAND', `${events[0]?.constructor.name} was published by an immediate projection or a later commit step`);
+      throw new TandemError(
+        'TANDEM_EVENT_OUTSIDE_COMMAND',
+        `${events[0]?.constructor.name} was published by an immediate projection, or by code that its command does not wait for`,
+      );
     if (unit && unit.kind !== 'write')
       throw new TandemError('TANDEM_EVENT_OUTSIDE_COMMAND', `${events[0]?.constructor.name} was published inside a ${unit.kind === 'consumer' ? 'projection or saga' : 'query'}`);
     const copy = [...events];
@@ -77,9 +80,9 @@ export class EventCapture {
   }
 
   private async append(unit: Unit): Promise<void> {
+    unit.notes.set(APPENDED, true);
     const pending = unit.listOf<PendingEvent>(PENDING);
     if (pending.length === 0) return;
-    unit.notes.set(APPENDED, true);
     const types = new Set(pending.map(({ type }) => type));
     const listeners = this.listeners.filter((listener) => listener.wants(types));
     const appended = listeners.length === 0 ? await this.log.appendLast(unit, pending) : await this.appendFor(listeners, unit, pending);

@@ -16,12 +16,13 @@ import {
 } from '@nestjs/cqrs';
 import { delay, map, mergeMap, type Observable } from 'rxjs';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
-import { memoryAdapters, TransientError } from '../../../../test/support/memory-adapters.js';
+import { memoryAdapters, MemoryEventLog, MemoryUnitOfWork, TransientError } from '../../../../test/support/memory-adapters.js';
 import { currentMessage } from '../kernel/message-context.js';
-import { currentUnit, UnitOfWork as UnitOfWorkRunner } from '../kernel/unit-of-work.js';
+import { type CommitStep, currentUnit, UnitOfWork as UnitOfWorkRunner } from '../kernel/unit-of-work.js';
 import { TandemModule } from '../tandem.module.js';
 import type { TandemSettings } from '../tandem.options.js';
 import { DomainEvent } from './domain-event.js';
+import { EventCapture } from './event-capture.js';
 
 const log: string[] = [];
 let failures = 0;
@@ -190,6 +191,34 @@ describe('domain events of a command', () => {
     await commands.execute(new Do('publish'));
     expect(stored(adapters)).toEqual(['order.placed order-publish 1']);
     await app.close();
+  });
+
+  it('are refused when they come after the command', async () => {
+    const { app, adapters, commands, events } = await start();
+    let ended!: () => void;
+    const end = new Promise<void>((resolve) => (ended = resolve));
+    let late!: Promise<unknown>;
+    vi.spyOn(app.get(DoHandler), 'execute').mockImplementation(async () => void (late = end.then(() => events.publish(new Placed('late')))));
+    await commands.execute(new Do('publish'));
+    ended();
+    await expect(late).rejects.toMatchObject({ code: 'TANDEM_UNIT_OF_WORK_CLOSED' });
+    expect(stored(adapters)).toEqual([]);
+    await app.close();
+  });
+
+  it.each([0, 1])('are refused when they come after the append, which had %i events', async (before) => {
+    const publish = (id: string) => capture.take([new Placed(id)], () => undefined);
+    const units = new (class extends MemoryUnitOfWork {
+      override lastBeforeCommit(step: CommitStep): void {
+        super.lastBeforeCommit(async (unit) => {
+          await step(unit);
+          await publish('late');
+        });
+      }
+    })();
+    const capture = new EventCapture(units, new MemoryEventLog());
+    const run = units.run(async () => void (before && publish('early')));
+    await expect(run).rejects.toMatchObject({ code: 'TANDEM_EVENT_OUTSIDE_COMMAND' });
   });
 
   it('are stored as they were when they were published', async () => {

@@ -24,6 +24,8 @@ export abstract class Unit {
   readonly notes = new Map<symbol, unknown>();
   private readonly lists = new Map<symbol, Entry[]>();
   private entries = 0;
+  private closed = false;
+  private settled = false;
 
   constructor(
     readonly kind: UnitKind,
@@ -34,6 +36,15 @@ export abstract class Unit {
   /** Why the transaction can only roll back; undefined while it is well. */
   get doomedBy(): unknown {
     return undefined;
+  }
+
+  /** False from COMMIT or rollback on: code that still runs in the unit's scope has outlived it. */
+  get isOpen(): boolean {
+    return !this.closed;
+  }
+
+  close(): void {
+    this.closed = true;
   }
 
   /** Adds to the list under `key`. A savepoint that is rolled back takes along what was added inside of it, and only that. */
@@ -63,12 +74,15 @@ export abstract class Unit {
     }
   }
 
-  /** Runs after the outermost COMMIT, outside the unit, in order; an error in it is reported and never undoes the command. */
+  /** Runs after the outermost COMMIT, outside the unit, in order; an error in it is reported and never undoes the command. @throws TANDEM_UNIT_OF_WORK_CLOSED */
   afterCommit(task: () => void): void {
+    if (this.settled) throw unitClosed();
     this.add(AFTER_COMMIT, task);
   }
 
+  /** After COMMIT, or after rollback, which has no use for them: none is taken any more. */
   takeAfterCommitTasks(): (() => void)[] {
+    this.settled = true;
     return this.listOf<() => void>(AFTER_COMMIT);
   }
 }
@@ -100,14 +114,16 @@ export abstract class UnitOfWork {
   /** True when the database asked for a repeat, went away or is full: not the fault of what ran. */
   abstract isTransient(error: unknown): boolean;
 
-  /** The open unit that the caller runs in. */
+  /** The open unit that the caller runs in. @throws TANDEM_UNIT_OF_WORK_CLOSED when that unit, or the savepoint in it, has ended. */
   get current(): Unit | undefined {
-    return currentUnit();
+    const scope = scopes.getStore();
+    if (scope && (scope.isEnded || !scope.unit.isOpen)) throw unitClosed();
+    return scope?.unit;
   }
 
-  /** The open `write` unit that the caller runs in; TANDEM_UNIT_OF_WORK_REQUIRED without one. */
+  /** The open `write` unit that the caller runs in; TANDEM_UNIT_OF_WORK_REQUIRED without one. @throws TANDEM_UNIT_OF_WORK_CLOSED as `current` does. */
   require(what: string): Unit {
-    const unit = currentUnit();
+    const unit = this.current;
     if (!unit || unit.kind !== 'write') throw new TandemError('TANDEM_UNIT_OF_WORK_REQUIRED', `${what} needs an open unit of work`);
     return unit;
   }
@@ -132,6 +148,7 @@ export abstract class UnitOfWork {
 export interface UnitScope {
   readonly unit: Unit;
   readonly parent?: UnitScope;
+  readonly isEnded?: boolean;
 }
 
 function isWithin(scope: UnitScope | undefined, outer: UnitScope): boolean {
@@ -143,3 +160,5 @@ function isWithin(scope: UnitScope | undefined, outer: UnitScope): boolean {
 export const scopes = new AsyncLocalStorage<UnitScope | undefined>();
 
 export const currentUnit = (): Unit | undefined => scopes.getStore()?.unit;
+
+export const unitClosed = (): TandemError => new TandemError('TANDEM_UNIT_OF_WORK_CLOSED', 'This code outlived its unit of work: a timer, or a promise that nobody awaited');

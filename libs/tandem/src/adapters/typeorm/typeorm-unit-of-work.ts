@@ -99,6 +99,7 @@ export class TypeOrmUnitOfWork extends UnitOfWork {
       return { ok: true, value };
     } catch (error) {
       unit.close();
+      unit.takeAfterCommitTasks(); // nobody runs them
       if (unit.isStreaming) connection.spoil(error); // ROLLBACK would wait behind rows that nobody reads
       await connection.rollback();
       return { ok: false, error, doomedBy: connection.doomedBy };

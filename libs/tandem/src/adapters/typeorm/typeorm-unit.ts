@@ -1,7 +1,7 @@
 import { finished, type Readable } from 'node:stream';
 import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
 import { TandemError } from '../../kernel/errors.js';
-import { scopes, Unit, type UnitKind, type UnitScope } from '../../kernel/unit-of-work.js';
+import { scopes, Unit, unitClosed, type UnitKind, type UnitScope } from '../../kernel/unit-of-work.js';
 import { pooledConnection } from './acquire.js';
 import type { PooledConnection } from './pooled-connection.js';
 import { refuseWhatEndsATransaction } from './refused-statements.js';
@@ -43,7 +43,7 @@ export function unitOn(dataSource: DataSource): TypeOrmUnit | undefined {
   const unit = scopes.getStore()?.unit;
   if (!unit) return undefined;
   if (!(unit instanceof TypeOrmUnit) || unit.dataSource !== dataSource) throw new TandemError('TANDEM_OTHER_DATA_SOURCE', 'A second data source was used inside a unit of work');
-  if (!unit.isOpen) throw closed();
+  if (!unit.isOpen) throw unitClosed();
   return unit;
 }
 
@@ -52,7 +52,6 @@ export class TypeOrmUnit extends Unit {
   readonly connection: PooledConnection;
   private readonly root = placeIn(this);
   private innermost = this.root;
-  private closed = false;
   private stream: Readable | undefined;
   private begun: Promise<void> | undefined;
   private readonly acquireTimeoutMs: number;
@@ -78,10 +77,6 @@ export class TypeOrmUnit extends Unit {
 
   override get doomedBy(): unknown {
     return this.connection.doomedBy;
-  }
-
-  get isOpen(): boolean {
-    return !this.closed;
   }
 
   /** Whether anything was sent, so that there is something to commit. */
@@ -120,8 +115,8 @@ export class TypeOrmUnit extends Unit {
   }
 
   /** Later statements are refused. */
-  close(): void {
-    this.closed = true;
+  override close(): void {
+    super.close();
     for (let place: Place | undefined = this.innermost; place; place = place.parent) place.end();
   }
 
@@ -141,7 +136,7 @@ export class TypeOrmUnit extends Unit {
       this.forget(place);
       throw error;
     } finally {
-      while (this.innermost !== place && !this.closed) await this.innermost.ended;
+      while (this.innermost !== place && this.isOpen) await this.innermost.ended;
       this.innermost = parent;
       place.end();
     }
@@ -149,7 +144,7 @@ export class TypeOrmUnit extends Unit {
 
   /** Sends a statement of the application. @throws TANDEM_DDL_REFUSED, and what `inTurn` throws. */
   async statement<T>(text: string, send: () => Promise<T>): Promise<T> {
-    if (this.closed) throw closed();
+    if (!this.isOpen) throw unitClosed();
     refuseWhatEndsATransaction(text, this.connection.dialect);
     return this.inTurn(text, send);
   }
@@ -174,12 +169,12 @@ export class TypeOrmUnit extends Unit {
 
   /** Call it in a loop: of several that wait, the first to go on may have opened a savepoint again. */
   private async turnOf(place: Place): Promise<void> {
-    if (place.isEnded) throw closed();
+    if (place.isEnded) throw unitClosed();
     await this.innermost.ended;
   }
 
   private refuseUnusable(): void {
-    if (this.closed) throw closed();
+    if (!this.isOpen) throw unitClosed();
     if (this.isStreaming) throw new TandemError('TANDEM_STREAM_OPEN', 'A statement was sent while a stream is read on the only connection of its unit of work');
   }
 
@@ -206,7 +201,7 @@ export class TypeOrmUnit extends Unit {
   private keepUntilClosed(runner: QueryRunner): void {
     let released = runner.isReleased;
     Object.defineProperty(runner, 'isReleased', {
-      get: () => released && this.closed,
+      get: () => released && !this.isOpen,
       set: (value: boolean) => {
         released = value;
       },
@@ -221,5 +216,3 @@ export class TypeOrmUnit extends Unit {
     return stream;
   }
 }
-
-const closed = (): TandemError => new TandemError('TANDEM_UNIT_OF_WORK_CLOSED', 'This code outlived its unit of work: a timer, or a promise that nobody awaited');

@@ -9,6 +9,14 @@ import { managerOf, sqlOf, sqlOutside } from './sql.js';
 import { tandemDataSource } from './tandem-data-source.js';
 import { TypeOrmUnitOfWork } from './typeorm-unit-of-work.js';
 
+function codeOf(act: () => unknown): unknown {
+  try {
+    return act();
+  } catch (error) {
+    return (error as { code?: unknown }).code;
+  }
+}
+
 describe.each(sqlBackends())('kinds of units on $name', (backend) => {
   let database: TestDatabase;
   let ds: DataSource;
@@ -145,6 +153,35 @@ describe.each(sqlBackends())('kinds of units on $name', (backend) => {
     });
     await expect(run).rejects.toThrow('abort');
     expect(ran).toEqual([]);
+  });
+
+  it.each([
+    ['commits', async () => undefined],
+    ['fails', async () => Promise.reject(new Error('abort'))],
+  ])('a unit that %s takes nothing more from code that outlives it', async (_how, work) => {
+    let ended!: () => void;
+    const end = new Promise<void>((resolve) => (ended = resolve));
+    let late!: Promise<unknown[]>;
+    const run = units.run(async (unit) => {
+      late = end.then(() => [() => units.current, () => units.require('this'), () => unit.afterCommit(() => undefined)].map(codeOf));
+      await insert(1);
+      await work();
+    });
+    await run.catch(() => undefined);
+    ended();
+    expect(await late).toEqual(['TANDEM_UNIT_OF_WORK_CLOSED', 'TANDEM_UNIT_OF_WORK_CLOSED', 'TANDEM_UNIT_OF_WORK_CLOSED']);
+  });
+
+  it('code that outlives its savepoint is not taken for code of the unit', async () => {
+    await units.run(async (unit) => {
+      let ended!: () => void;
+      const end = new Promise<void>((resolve) => (ended = resolve));
+      let late!: Promise<unknown>;
+      await ds.transaction(async () => void (late = end.then(() => codeOf(() => units.current))));
+      ended();
+      expect(await late).toBe('TANDEM_UNIT_OF_WORK_CLOSED');
+      expect(units.current).toBe(unit);
+    });
   });
 
   it('a connection of the pool has no unit, and cannot be used after it went back', async () => {
