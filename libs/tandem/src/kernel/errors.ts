@@ -11,6 +11,8 @@ export const ERROR_CATALOGUE = {
   TANDEM_OTHER_DATA_SOURCE: 'A unit of work commits on one data source: move the write there, or do it in a queued command.',
   TANDEM_UNIT_OF_WORK_CLOSED: 'Await the promise inside the handler, or run late work with `unitOfWork.outside(() => …)`.',
   TANDEM_UNIT_OF_WORK_DOOMED: 'The database ended the transaction; let the error through, and Tandem repeats the handler where that is safe.',
+  TANDEM_UNIT_OF_WORK_STUCK:
+    "Wait for other systems before or after the unit of work, or in a handler with `@UnitOfWork('none')`: while it is open it holds a connection and locks.",
   TANDEM_UNIT_OF_WORK_REQUIRED: 'Call it inside a command handler, or inside `unitOfWork.run(…)`.',
   TANDEM_QUERY_WROTE: 'A query only reads: move the change into a command.',
   TANDEM_DDL_REFUSED: 'Change the schema in a migration: DDL would commit the transaction half-way.',

@@ -7,10 +7,11 @@ import { PooledConnection } from './pooled-connection.js';
 export const ACQUIRE_TIMEOUT_MS = 5_000;
 
 /** A connection that nothing has been sent on: not yet taken from the pool. */
-export const pooledConnection = (dataSource: DataSource): PooledConnection =>
+export const pooledConnection = (dataSource: DataSource, onLost?: () => void): PooledConnection =>
   new PooledConnection(
     scopes.run(undefined, () => dataSource.createQueryRunner('master')),
     dialectOf(dataSource),
+    onLost,
   );
 
 /** Takes a connection from the pool, outside any unit; with a kind, begins a transaction on it. @throws TANDEM_ACQUIRE_TIMEOUT, TANDEM_STORAGE_UNAVAILABLE */

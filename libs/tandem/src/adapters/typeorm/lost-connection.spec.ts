@@ -94,6 +94,36 @@ describeServers('a connection that is lost, on $name', sqlServers(), (backend) =
     expect(await ids()).toEqual([]);
   });
 
+  it('killed while a statement waits for a transaction() that waits for it: neither waits on', async () => {
+    let told: unknown;
+    const run = units.run(async () => {
+      const saved = ds.getRepository(Item).save({ id: 1 });
+      await ds.transaction(async () => {
+        await kill();
+        await saved.catch((error: unknown) => (told = error));
+      });
+    });
+    await expect(run).rejects.toMatchObject({ code: 'TANDEM_STORAGE_UNAVAILABLE' });
+    expect(told).toMatchObject({ code: 'TANDEM_UNIT_OF_WORK_DOOMED' });
+    expect(await ids()).toEqual([]);
+  });
+
+  it('killed while the handler waits for what never comes: the unit ends without it, and refuses what still comes of it', async () => {
+    let comes!: () => void;
+    const never = new Promise<void>((resolve) => (comes = resolve));
+    let late!: Promise<unknown>;
+    const run = units.run(async () => {
+      await insert(1);
+      await kill();
+      await (late = never.then(() => insert(2)));
+    });
+    await expect(run).rejects.toMatchObject({ code: 'TANDEM_STORAGE_UNAVAILABLE' });
+    await units.run(() => insert(3));
+    comes();
+    await expect(late).rejects.toMatchObject({ code: 'TANDEM_UNIT_OF_WORK_DOOMED' });
+    expect(await ids()).toEqual([3]);
+  });
+
   it('killed while the handler does something else: the unit fails at its next word to the database', async () => {
     const error = await units
       .run(async () => {

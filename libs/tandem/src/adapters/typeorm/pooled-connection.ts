@@ -39,11 +39,14 @@ export class PooledConnection implements Sql {
   private active = false;
   private tail: Promise<unknown> = Promise.resolve();
   private stopListening: (() => void) | undefined;
+  private statements = 0;
+  private sending = false;
   private readonly releaseRunner: () => Promise<void>;
 
   constructor(
     readonly runner: QueryRunner,
     readonly dialect: Dialect,
+    private readonly onLost?: () => void,
   ) {
     this.releaseRunner = runner.release.bind(runner);
   }
@@ -103,12 +106,16 @@ export class PooledConnection implements Sql {
 
   private async sent<R>(send: () => Promise<R>): Promise<R> {
     let reply: R;
+    this.statements++;
+    this.sending = true;
     try {
       reply = await send();
     } catch (error) {
       this.notice(error);
       if (this.active && isReadOnlyViolation(error)) throw new TandemError('TANDEM_QUERY_WROTE', 'A write was tried in a READ ONLY transaction', { cause: error });
       throw error;
+    } finally {
+      this.sending = false;
     }
     if (this.active && this.linked.inTransaction(reply) === false) {
       this.doom = { cause: new TandemError('TANDEM_DDL_REFUSED', 'A statement ended the transaction that it ran in'), healable: false };
@@ -128,6 +135,17 @@ export class PooledConnection implements Sql {
   private lose(error: unknown): void {
     this.broken ??= error;
     this.doom = { cause: error, healable: false };
+    this.onLost?.();
+  }
+
+  /** Nothing mends this transaction any more. */
+  doomWith(cause: unknown): void {
+    if (!this.doom || this.doom.healable) this.doom = { cause, healable: false };
+  }
+
+  /** Another number after each statement of `watch`; undefined while one runs. */
+  get activity(): number | undefined {
+    return this.sending ? undefined : this.statements;
   }
 
   /** Why the transaction can only roll back, or undefined while it is well. */
@@ -188,7 +206,8 @@ export class PooledConnection implements Sql {
   /** Never fails: where ROLLBACK cannot be sent the connection is cut, and the database rolls back by itself. */
   async rollback(): Promise<void> {
     if (!this.active) return;
-    await this.tail;
+    // On a lost connection the statement before may never come back.
+    if (this.broken === undefined) await this.tail;
     this.active = false;
     if (this.broken !== undefined) return;
     try {

@@ -31,13 +31,15 @@ export interface TypeOrmStorageOptions {
   readonly migrateCommand?: string;
   /** How long a unit of work waits for a connection of the pool, in milliseconds. Default 5,000. */
   readonly acquireTimeoutMs?: number;
+  /** How long nothing may be sent in an open unit of work before it is rolled back, in milliseconds. Keep it below the database's own limit. Default 9,000. */
+  readonly idleTimeoutMs?: number;
 }
 
 /**
  * Keeps Tandem's log, checkpoints and jobs in the application's own TypeORM data source (MySQL, MariaDB or PostgreSQL), which has to be made by `tandemDataSource`.
  * @throws TANDEM_WIRING for a table prefix that is no lower-case SQL name.
  */
-export function typeOrmStorage({ dataSource, tablePrefix, migrateCommand, acquireTimeoutMs }: TypeOrmStorageOptions = {}): TandemStorage {
+export function typeOrmStorage({ dataSource, tablePrefix, migrateCommand, acquireTimeoutMs, idleTimeoutMs }: TypeOrmStorageOptions = {}): TandemStorage {
   const tables = tableNames(tablePrefix);
   const source = getDataSourceToken(dataSource);
   const fill = <T>(port: abstract new (...args: never[]) => T, make: (db: DataSource, ...others: never[]) => T, ...inject: unknown[]): FactoryProvider => ({
@@ -49,7 +51,7 @@ export function typeOrmStorage({ dataSource, tablePrefix, migrateCommand, acquir
     port: 'storage',
     describe: 'TypeORM',
     providers: [
-      fill(UnitOfWork, (db, clock: Clock) => new TypeOrmUnitOfWork(mustBeJoined(db), clock, { acquireTimeoutMs }), Clock),
+      fill(UnitOfWork, (db, clock: Clock) => new TypeOrmUnitOfWork(mustBeJoined(db), clock, { acquireTimeoutMs, idleTimeoutMs }), Clock),
       fill(StorageCheck, (db) => new SchemaCheck(db, tables, migrateCommand)),
       fill(EventLog, (db) => new SqlEventLog(db, tables)),
       fill(ConsumerStore, (db) => new SqlConsumerStore(db, tables)),

@@ -4,6 +4,7 @@ import { Clock } from '../../kernel/clock.js';
 import { isTandemError, TandemError } from '../../kernel/errors.js';
 import { UnitOfWork, type Unit, type UnitKind, type UnitOptions } from '../../kernel/unit-of-work.js';
 import { ACQUIRE_TIMEOUT_MS } from './acquire.js';
+import { IdleWatch } from './idle-watch.js';
 import { isStaleConnection } from './pooled-connection.js';
 import { isConnectionLost, isDiskFull, isRetryable } from './sql-errors.js';
 import { sqlOf } from './sql.js';
@@ -12,11 +13,14 @@ import { TypeOrmUnit, unitOn } from './typeorm-unit.js';
 export interface TypeOrmUnitOfWorkOptions {
   /** How long a unit waits for a connection of the pool, in milliseconds. Default 5,000. */
   readonly acquireTimeoutMs?: number;
+  /** How long nothing may be sent in an open unit before it is rolled back, in milliseconds. Default 9,000, shortly before the limit that `tandemDataSource` sets in the database. */
+  readonly idleTimeoutMs?: number;
 }
 
 type Work<T> = (unit: Unit) => Promise<T>;
 type Outcome<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: unknown; readonly doomedBy: unknown };
 
+const IDLE_TIMEOUT_MS = 9_000;
 const FIRST_PAUSE_MS = 20;
 const LONGEST_PAUSE_MS = 1_000;
 
@@ -24,6 +28,7 @@ const LONGEST_PAUSE_MS = 1_000;
 export class TypeOrmUnitOfWork extends UnitOfWork {
   private readonly logger = new Logger('Tandem');
   private readonly acquireTimeoutMs: number;
+  private readonly idleWatch: IdleWatch;
   private savepoints = 0;
 
   constructor(
@@ -33,6 +38,7 @@ export class TypeOrmUnitOfWork extends UnitOfWork {
   ) {
     super();
     this.acquireTimeoutMs = options.acquireTimeoutMs ?? ACQUIRE_TIMEOUT_MS;
+    this.idleWatch = new IdleWatch(options.idleTimeoutMs ?? IDLE_TIMEOUT_MS);
   }
 
   async run<T>(work: Work<T>, options: UnitOptions = {}): Promise<T> {
@@ -73,8 +79,9 @@ export class TypeOrmUnitOfWork extends UnitOfWork {
 
   private async repeated<T>(work: Work<T>, { kind = 'write', tries = 5, deadlineMs = 15_000 }: UnitOptions): Promise<T> {
     const deadline = this.clock.now() + deadlineMs;
+    const { acquireTimeoutMs, idleWatch } = this;
     for (let attempt = 1; ; attempt++) {
-      const unit = new TypeOrmUnit(this.dataSource, { kind, attempt, acquireTimeoutMs: this.acquireTimeoutMs });
+      const unit = new TypeOrmUnit(this.dataSource, { kind, attempt, acquireTimeoutMs, idleWatch });
       const outcome = await this.once(unit, work);
       if (outcome.ok) {
         this.runAfterCommit(unit);

@@ -1,41 +1,19 @@
 import { finished, type Readable } from 'node:stream';
 import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
 import { TandemError } from '../../kernel/errors.js';
-import { scopes, Unit, unitClosed, type UnitKind, type UnitScope } from '../../kernel/unit-of-work.js';
+import { scopes, Unit, unitClosed, type UnitKind } from '../../kernel/unit-of-work.js';
 import { pooledConnection } from './acquire.js';
+import type { IdleWatch, WatchedUnit } from './idle-watch.js';
+import { Place } from './place.js';
 import type { PooledConnection } from './pooled-connection.js';
 import { refuseWhatEndsATransaction } from './refused-statements.js';
 import { bindUnit, type Sql } from './sql.js';
-
-/** Where code runs in a unit: in the unit itself, or inside a savepoint. Only the innermost place may send statements; the others wait until it has ended. */
-interface Place extends UnitScope {
-  readonly unit: TypeOrmUnit;
-  readonly parent?: Place;
-  readonly ended: Promise<void>;
-  isEnded: boolean;
-  end(): void;
-}
-
-function placeIn(unit: TypeOrmUnit, parent?: Place): Place {
-  let resolve!: () => void;
-  const ended = new Promise<void>((done) => (resolve = done));
-  const place: Place = {
-    unit,
-    parent,
-    ended,
-    isEnded: false,
-    end() {
-      place.isEnded = true;
-      resolve();
-    },
-  };
-  return place;
-}
 
 export interface TypeOrmUnitOptions {
   readonly kind: UnitKind;
   readonly attempt: number;
   readonly acquireTimeoutMs: number;
+  readonly idleWatch?: IdleWatch;
 }
 
 /** The open unit that the caller runs in, if any. @throws TANDEM_UNIT_OF_WORK_CLOSED, TANDEM_OTHER_DATA_SOURCE */
@@ -43,26 +21,26 @@ export function unitOn(dataSource: DataSource): TypeOrmUnit | undefined {
   const unit = scopes.getStore()?.unit;
   if (!unit) return undefined;
   if (!(unit instanceof TypeOrmUnit) || unit.dataSource !== dataSource) throw new TandemError('TANDEM_OTHER_DATA_SOURCE', 'A second data source was used inside a unit of work');
-  if (!unit.isOpen) throw unitClosed();
+  if (!unit.isOpen) throw unit.whyClosed();
   return unit;
 }
 
 /** One transaction on one connection. Every statement, of TypeORM or of our own, passes `statement`. */
-export class TypeOrmUnit extends Unit {
+export class TypeOrmUnit extends Unit implements WatchedUnit {
   readonly connection: PooledConnection;
-  private readonly root = placeIn(this);
+  private readonly root = new Place(this);
   private innermost = this.root;
+  private givenUp: TandemError | undefined;
+  private rejectWork: ((error: TandemError) => void) | undefined;
   private stream: Readable | undefined;
   private begun: Promise<void> | undefined;
-  private readonly acquireTimeoutMs: number;
 
   constructor(
     readonly dataSource: DataSource,
-    options: TypeOrmUnitOptions,
+    private readonly options: TypeOrmUnitOptions,
   ) {
     super(options.kind, options.attempt);
-    this.acquireTimeoutMs = options.acquireTimeoutMs;
-    this.connection = pooledConnection(dataSource);
+    this.connection = pooledConnection(dataSource, () => this.giveUp(this.connection.doomed()));
     this.watchRunner();
     const sql: Sql = {
       dialect: this.connection.dialect,
@@ -91,21 +69,57 @@ export class TypeOrmUnit extends Unit {
   /** Takes the connection and begins the transaction, once. */
   begin(): Promise<void> {
     this.begun ??= (async () => {
-      await this.connection.connect(this.acquireTimeoutMs);
+      await this.connection.connect(this.options.acquireTimeoutMs);
       await this.connection.begin(this.kind);
       // TypeORM must take us for a transaction that it has begun itself: its own transaction() then makes a savepoint.
       Object.assign(this.runner, { isTransactionActive: true, transactionDepth: 1 });
+      this.options.idleWatch?.add(this);
     })();
     return this.begun;
   }
 
-  /** Runs the unit's work in its scope and waits for savepoints that the work did not wait for. */
-  async perform<T>(work: () => Promise<T>): Promise<T> {
-    return scopes.run(this.root, async () => {
+  /** Runs the unit's work in its scope and waits for savepoints that the work did not wait for. @throws also when the unit was left. */
+  perform<T>(work: () => Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.rejectWork = reject;
+      this.toItsEnd(this.root, work).then(resolve, reject);
+    });
+  }
+
+  private toItsEnd<T>(place: Place, work: () => Promise<T>): Promise<T> {
+    return scopes.run(place, async () => {
       const result = await work();
-      while (this.innermost !== this.root) await this.turnOf(this.root);
+      while (this.innermost !== place) await this.turnOf(place);
       return result;
     });
+  }
+
+  get activity(): number | undefined {
+    return this.isStreaming ? undefined : this.connection.activity;
+  }
+
+  get isWaiting(): boolean {
+    return this.places().some(({ isWaitedFor }) => isWaitedFor);
+  }
+
+  get isGivenUp(): boolean {
+    return this.givenUp !== undefined;
+  }
+
+  giveUp(error: TandemError): void {
+    if (this.givenUp) return;
+    this.givenUp = error;
+    this.connection.doomWith(error);
+    for (const place of this.places()) place.refuse(error);
+  }
+
+  leave(): void {
+    this.rejectWork?.(this.whyClosed());
+  }
+
+  /** What code is told that comes too late. */
+  whyClosed(): TandemError {
+    return this.givenUp ?? unitClosed();
   }
 
   /** The work is done: nothing but COMMIT is sent any more. @throws TANDEM_STREAM_OPEN */
@@ -117,26 +131,31 @@ export class TypeOrmUnit extends Unit {
   /** Later statements are refused. */
   override close(): void {
     super.close();
-    for (let place: Place | undefined = this.innermost; place; place = place.parent) place.end();
+    this.options.idleWatch?.remove(this);
+    for (const place of this.places()) place.end();
+  }
+
+  /** The open ones, from the innermost outwards. */
+  private places(): Place[] {
+    const places: Place[] = [];
+    for (let place: Place | undefined = this.innermost; place; place = place.parent) places.push(place);
+    return places;
   }
 
   /** Runs `work` inside a savepoint that it makes and ends itself. Savepoints of one place run one after the other; what was added to the unit's lists inside a failed one is forgotten. */
   async inSavepoint<T>(work: () => Promise<T>): Promise<T> {
     const parent = (scopes.getStore() as Place | undefined) ?? this.root;
     while (this.innermost !== parent) await this.turnOf(parent);
-    const place = placeIn(this, parent);
+    const place = new Place(this, parent);
     this.innermost = place;
     try {
-      return await scopes.run(place, async () => {
-        const result = await work();
-        while (this.innermost !== place) await this.turnOf(place);
-        return result;
-      });
+      return await this.toItsEnd(place, work);
     } catch (error) {
       this.forget(place);
       throw error;
     } finally {
-      while (this.innermost !== place && this.isOpen) await this.innermost.ended;
+      // Of a unit that was given up, nobody's turn comes any more.
+      while (this.innermost !== place && this.isOpen && !this.givenUp) await this.innermost.toEnd().catch(() => undefined);
       this.innermost = parent;
       place.end();
     }
@@ -144,7 +163,7 @@ export class TypeOrmUnit extends Unit {
 
   /** Sends a statement of the application. @throws TANDEM_DDL_REFUSED, and what `inTurn` throws. */
   async statement<T>(text: string, send: () => Promise<T>): Promise<T> {
-    if (!this.isOpen) throw unitClosed();
+    if (!this.isOpen) throw this.whyClosed();
     refuseWhatEndsATransaction(text, this.connection.dialect);
     return this.inTurn(text, send);
   }
@@ -168,13 +187,14 @@ export class TypeOrmUnit extends Unit {
   }
 
   /** Call it in a loop: of several that wait, the first to go on may have opened a savepoint again. */
-  private async turnOf(place: Place): Promise<void> {
+  private turnOf(place: Place): Promise<void> {
+    if (this.givenUp) throw this.givenUp;
     if (place.isEnded) throw unitClosed();
-    await this.innermost.ended;
+    return this.innermost.toEnd();
   }
 
   private refuseUnusable(): void {
-    if (!this.isOpen) throw unitClosed();
+    if (!this.isOpen) throw this.whyClosed();
     if (this.isStreaming) throw new TandemError('TANDEM_STREAM_OPEN', 'A statement was sent while a stream is read on the only connection of its unit of work');
   }
 
