@@ -19,7 +19,7 @@ const BEGIN: Record<Dialect, Record<UnitKind, readonly string[]>> = {
   },
 };
 
-const ROLLS_BACK_TO_SAVEPOINT = /^\s*ROLLBACK\s+TO\b/i;
+const ROLLS_BACK_TO_SAVEPOINT = /^\s*ROLLBACK\s+(?:(?:WORK|TRANSACTION)\s+)?TO\b/i;
 
 /** Why the transaction can no longer commit. `healable`: rolling back to a savepoint mends it (PostgreSQL). */
 interface Doom {

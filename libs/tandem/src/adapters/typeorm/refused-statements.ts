@@ -1,4 +1,5 @@
 import { TandemError } from '../../kernel/errors.js';
+import { savepointActOf, type SavepointAct } from './named-savepoints.js';
 import { cutAt, type Dialect } from './statement-text.js';
 
 /** What may stand before the first word. MySQL runs what is in `/*! … *\/`, so that is no comment. */
@@ -13,9 +14,14 @@ const HARMLESS_ON_POSTGRES = /^LOCK\b/i;
 const ENDS_TRANSACTION =
   /^(?:COMMIT|END|ABORT|BEGIN|START\s+TRANSACTION|PREPARE\s+TRANSACTION|XA|SET\s+(?:SESSION\s+|@@(?:SESSION\.)?)?AUTOCOMMIT|ROLLBACK(?!\s+(?:WORK\s+|TRANSACTION\s+)?TO\b))\b/i;
 
-/** @throws TANDEM_DDL_REFUSED for a statement that would commit or end the unit's transaction: DDL, and transaction control. */
-export function refuseWhatEndsATransaction(text: string, dialect: Dialect): void {
-  for (const statement of text.includes(';') ? cutAt(';', text, dialect) : [text]) {
+/**
+ * What the text does to a savepoint, if that is what it is about.
+ * @throws TANDEM_DDL_REFUSED for a statement that would commit or end the unit's transaction: DDL, and transaction control.
+ */
+export function inspectStatement(text: string, dialect: Dialect): SavepointAct | undefined {
+  const statements = text.includes(';') ? cutAt(';', text, dialect).filter((statement) => /\S/.test(statement)) : [text];
+  let act: SavepointAct | undefined;
+  for (const statement of statements) {
     const bare = statement.replace(dialect === 'mysql' ? BEFORE_FIRST_WORD_MYSQL : BEFORE_FIRST_WORD, '');
     if (DDL.test(bare) && !(dialect === 'mysql' ? HARMLESS_ON_MYSQL : HARMLESS_ON_POSTGRES).test(bare)) {
       throw new TandemError('TANDEM_DDL_REFUSED', `"${firstWords(bare)}" was sent inside a unit of work`);
@@ -25,7 +31,9 @@ export function refuseWhatEndsATransaction(text: string, dialect: Dialect): void
         next: 'The unit of work commits when its handler has returned and rolls back when it throws; dataSource.transaction() inside it is a savepoint.',
       });
     }
+    act ??= savepointActOf(bare, statements.length === 1);
   }
+  return act;
 }
 
 const firstWords = (statement: string): string => statement.split(/\s+/, 2).join(' ').slice(0, 60);

@@ -70,8 +70,8 @@ export class TypeOrmUnitOfWork extends UnitOfWork {
         await sql.query(`RELEASE SAVEPOINT ${name}`);
         return value;
       } catch (error) {
-        // A doomed unit refuses it and rolls back as a whole; what the work threw says more than that.
-        await sql.query(`ROLLBACK TO SAVEPOINT ${name}`).catch(() => undefined);
+        // A unit that cannot do it rolls back as a whole; what the work threw says more than that.
+        await sql.query(`ROLLBACK TO SAVEPOINT ${name}`).catch((reason: unknown) => unit.connection.doomWith(reason));
         throw error;
       }
     });

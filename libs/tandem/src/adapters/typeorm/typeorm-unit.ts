@@ -4,9 +4,10 @@ import { TandemError } from '../../kernel/errors.js';
 import { scopes, Unit, unitClosed, type UnitKind } from '../../kernel/unit-of-work.js';
 import { pooledConnection } from './acquire.js';
 import type { IdleWatch, WatchedUnit } from './idle-watch.js';
+import { NamedSavepoints, type SavepointAct } from './named-savepoints.js';
 import { Place } from './place.js';
 import type { PooledConnection } from './pooled-connection.js';
-import { refuseWhatEndsATransaction } from './refused-statements.js';
+import { inspectStatement } from './refused-statements.js';
 import { bindUnit, type Sql } from './sql.js';
 
 export interface TypeOrmUnitOptions {
@@ -32,6 +33,7 @@ export class TypeOrmUnit extends Unit implements WatchedUnit {
   private innermost = this.root;
   private givenUp: TandemError | undefined;
   private rejectWork: ((error: TandemError) => void) | undefined;
+  private readonly savepoints = new NamedSavepoints();
   private stream: Readable | undefined;
   private begun: Promise<void> | undefined;
 
@@ -148,6 +150,7 @@ export class TypeOrmUnit extends Unit implements WatchedUnit {
     while (this.innermost !== parent) await this.turnOf(parent);
     const place = new Place(this, parent);
     this.innermost = place;
+    const { count } = this.savepoints;
     try {
       return await this.toItsEnd(place, work);
     } catch (error) {
@@ -157,6 +160,7 @@ export class TypeOrmUnit extends Unit implements WatchedUnit {
       // Of a unit that was given up, nobody's turn comes any more.
       while (this.innermost !== place && this.isOpen && !this.givenUp) await this.innermost.toEnd().catch(() => undefined);
       this.innermost = parent;
+      this.savepoints.keep(count);
       place.end();
     }
   }
@@ -164,8 +168,24 @@ export class TypeOrmUnit extends Unit implements WatchedUnit {
   /** Sends a statement of the application. @throws TANDEM_DDL_REFUSED, and what `inTurn` throws. */
   async statement<T>(text: string, send: () => Promise<T>): Promise<T> {
     if (!this.isOpen) throw this.whyClosed();
-    refuseWhatEndsATransaction(text, this.connection.dialect);
-    return this.inTurn(text, send);
+    const act = inspectStatement(text, this.connection.dialect);
+    return act ? this.savepointAct(act, text, send) : this.inTurn(text, send);
+  }
+
+  private async savepointAct<T>(act: SavepointAct, text: string, send: () => Promise<T>): Promise<T> {
+    const scope = scopes.getStore() ?? this.root;
+    try {
+      return await this.inTurn(text, async () => {
+        this.savepoints.check(act);
+        const reply = await send();
+        this.savepoints.note(act, this, scope);
+        return reply;
+      });
+    } catch (error) {
+      // What should have been undone is still there, whoever catches this.
+      if (act.kind === 'back') this.connection.doomWith(error);
+      throw error;
+    }
   }
 
   /** Ends the unit with a statement that also commits, so that append and COMMIT are one round trip. @throws what `end` and COMMIT throw, and the statement's own errors. */
