@@ -19,15 +19,26 @@ export class TandemCommandBus extends CommandBus {
   @Inject(CommandSettings) private readonly settings!: CommandSettings;
   @Optional() @Inject(DispatchAround) private readonly around?: DispatchAround;
   private readonly pipelines = new Map<Type<object>, Pipeline>();
+  private underWay = 0;
+
+  /** Commands sent to this process and not answered yet. */
+  get running(): number {
+    return this.underWay;
+  }
 
   /** @throws HandlerNotFound, or what the handler threw. */
   override async execute<R = void>(command: ICommand, context?: AsyncContext): Promise<R> {
     const pipeline = this.pipelineOf(command);
-    return runWithMessage(factsFor(command), () => {
-      this.publisher.publish(command);
-      const run = () => pipeline(command, context) as Promise<R>;
-      return this.around ? this.around.command(command, context, run) : run();
-    });
+    this.underWay++;
+    try {
+      return await runWithMessage(factsFor(command), () => {
+        this.publisher.publish(command);
+        const run = () => pipeline(command, context) as Promise<R>;
+        return this.around ? this.around.command(command, context, run) : run();
+      });
+    } finally {
+      this.underWay--;
+    }
   }
 
   override bind(handler: Handler): void {
