@@ -34,6 +34,13 @@ describe('freezeAnswer', () => {
     expect([freezeAnswer(parent), freezeAnswer(parent), freezeAnswer({ again: parent })]).toEqual([true, true, true]);
   });
 
+  it('takes maps and sets of any size', () => {
+    const numbers = Array.from({ length: 200_000 }, (_, i) => i);
+    const last = { id: '1' };
+    expect(freezeAnswer([new Set<unknown>([...numbers, last]), new Map(numbers.map((n) => [n, n]))])).toBe(true);
+    expect(Object.isFrozen(last)).toBe(true);
+  });
+
   it.each([null, undefined, 0, 'text', 5n])('takes %s', (value) => expect(freezeAnswer(value)).toBe(true));
 
   it.each([

@@ -16,8 +16,9 @@ export function freezeAnswer(answer: unknown): boolean {
     if (typeof value !== 'object' || value === null || objects.has(value)) continue;
     if (!canBeFrozen(value)) return false;
     objects.add(value);
-    if (value instanceof Map) open.push(...[...value].flat());
-    if (value instanceof Set) open.push(...value);
+    // One by one: a call takes only so many arguments.
+    if (value instanceof Map) for (const [key, held] of value) open.push(key, held);
+    if (value instanceof Set) for (const held of value) open.push(held);
     for (const key of Reflect.ownKeys(value)) {
       const property = Reflect.getOwnPropertyDescriptor(value, key)!;
       if (property.get || property.set) return false;
