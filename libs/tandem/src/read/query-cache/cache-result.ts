@@ -21,7 +21,7 @@ const CACHE_RESULT = 'tandem:cache-result';
  * Keeps the answers of a query handler in memory until a projection changes an entity of its `@Reads`, or `ttlMs` is over. The
  * key is the query's class, its own properties and the tenant: a handler whose answer depends on anything else (the actor, the
  * clock) must not be cached. Answers are deep-frozen, dates, maps and sets included, because every caller gets the same object;
- * one that cannot be frozen (bytes, promises, functions) is passed through and not kept.
+ * one that cannot be frozen (bytes, promises, functions) is passed through and not kept, nor is that of a query with `#private` fields.
  * @throws TANDEM_WIRING for a `ttlMs` or `maxEntries` that is not a whole number from 1.
  */
 export function CacheResult(options: CacheResultOptions = {}): ClassDecorator {

@@ -24,6 +24,23 @@ class Hidden {
   }
 }
 
+class HalfHidden extends Money {
+  readonly #currency: string;
+  constructor(amount: string, currency: string) {
+    super(amount);
+    this.#currency = currency;
+  }
+  override toString = () => `${this.amount} ${this.#currency}`;
+}
+class Rounded extends Money {
+  get cents(): number {
+    return this.#parsed() * 100;
+  }
+  #parsed() {
+    return Number(this.amount);
+  }
+}
+
 describe('canonicalKey', () => {
   it('does not depend on the order of properties', () => {
     fc.assert(
@@ -49,6 +66,10 @@ describe('canonicalKey', () => {
     expect(keyOf(value())).toBe(keyOf(value()));
   });
 
+  it('takes instances whose private members are methods', () => {
+    expect(keyOf(new Rounded('1'))).not.toBe(keyOf(new Rounded('2')));
+  });
+
   const circle: Record<string, unknown> = {};
   circle.self = circle;
   it.each([
@@ -56,6 +77,7 @@ describe('canonicalKey', () => {
     ['a symbol', Symbol('a')],
     ['a promise', Promise.resolve(1)],
     ['an instance whose state cannot be seen', new Hidden('a')],
+    ['an instance of which a part cannot be seen', new HalfHidden('1', 'EUR')],
     ['a circle', circle],
   ])('refuses %s and names where it is', (_, value) => {
     expect(() => keyOf({ deep: value })).toThrow(

@@ -1,4 +1,5 @@
 import { TandemError } from '../../kernel/errors.js';
+import { hasUnseenState } from './unseen-state.js';
 
 /** Deeper parameters are refused: they are a circle, or no parameters. */
 const MAX_DEPTH = 32;
@@ -41,7 +42,7 @@ function taggedObject(value: object, path: string, depth: number): unknown {
   if (prototype === Object.prototype || prototype === null) return propertiesOf(value, path, depth);
   const name = value.constructor.name;
   if ('toJSON' in value && typeof value.toJSON === 'function') return ['instance', name, tagged((value.toJSON as () => unknown)(), path, depth)];
-  if (Object.keys(value).length === 0) throw refused(path, `an instance of ${name}, whose state cannot be seen`);
+  if (hasUnseenState(value) || Object.keys(value).length === 0) throw refused(path, `an instance of ${name}, whose state cannot be seen`);
   return ['instance', name, propertiesOf(value, path, depth)];
 }
 

@@ -15,6 +15,27 @@ class UserView {}
 class GetOrder {
   constructor(readonly id: string) {}
 }
+class GetOrderForPrint extends GetOrder {}
+class GetSecret {
+  readonly #caller: string;
+  constructor(
+    caller: string,
+    readonly page = 1,
+  ) {
+    this.#caller = caller;
+  }
+  get caller(): string {
+    return this.#caller;
+  }
+}
+class GetDerived extends GetSecret {}
+class GetForgotten {
+  constructor(id: string) {
+    forgotten.push(id);
+  }
+}
+const forgotten: string[] = [];
+class GetEverything {}
 
 @Reads(OrderView)
 @CacheResult()
@@ -87,6 +108,30 @@ describe('QueryCache', () => {
     expect(await asked('acme', '2', 'd')).toBe('d');
     expect(await ask('1', answering('e'), EVENTUAL, GetUserHandler, UserView)).toBe('e');
     expect(await asked('acme', '1', 'not asked')).toBe('a');
+  });
+
+  const askWith = (query: object, value: string) => cache.answer({ handlerClass: GetOrderHandler, query, demand: EVENTUAL, entities: [OrderView] }, answering(value));
+
+  it('keeps a query and one of a class that extends it apart, whatever they are called', async () => {
+    const sameName = { GetOrder: class extends GetOrder {} }.GetOrder;
+    expect(await askWith(new GetOrder('1'), 'a')).toBe('a');
+    expect(await askWith(new GetOrderForPrint('1'), 'b')).toBe('b');
+    expect(await askWith(new sameName('1'), 'c')).toBe('c');
+    expect(await askWith(new GetOrder('1'), 'not asked')).toBe('a');
+  });
+
+  it.each([
+    ['private fields', () => new GetSecret('ada'), () => new GetSecret('bob')],
+    ['inherited private fields', () => new GetDerived('ada'), () => new GetDerived('bob')],
+    ['parameters that are nowhere', () => new GetForgotten('ada'), () => new GetForgotten('bob')],
+  ])('never gives one caller the answer of another because a query has %s', async (_, ada, bob) => {
+    expect(await askWith(ada(), 'for ada')).toBe('for ada');
+    expect(await askWith(bob(), 'for bob')).toBe('for bob');
+  });
+
+  it('keeps the answer to a query without parameters', async () => {
+    expect(await askWith(new GetEverything(), 'all')).toBe('all');
+    expect(await askWith(new GetEverything(), 'not asked')).toBe('all');
   });
 
   it('forgets an answer after its time', async () => {

@@ -15,6 +15,7 @@ import { canonicalKey } from './canonical-key.js';
 import { ChangeCounters } from './change-counters.js';
 import { freezeAnswer } from './freeze-answer.js';
 import { entityName, InvalidationChannel } from './invalidation-channel.js';
+import { hasUnseenState } from './unseen-state.js';
 
 /** Answers kept at most, over all handlers without `maxEntries` of their own. */
 const MAX_ENTRIES = 10_000;
@@ -77,7 +78,7 @@ export class QueryCache {
   async answer(asked: AskedQuery, compute: Compute): Promise<unknown> {
     const definition = cacheResultOf(asked.handlerClass);
     if (!definition) return (await compute(false)).value;
-    if (!asked.entities?.length || currentUnit() || !this.usable) return this.bypass(asked, compute);
+    if (!asked.entities?.length || currentUnit() || !this.usable || this.unseen(asked)) return this.bypass(asked, compute);
     const names = asked.entities.map(entityName);
     const key = this.keyOf(asked);
     const entry = this.entriesOf(asked.handlerClass, definition).get(key);
@@ -100,6 +101,13 @@ export class QueryCache {
   /** Without word from the other processes, an answer may be old and nobody would tell. */
   private get usable(): boolean {
     return this.channel?.connected ?? true;
+  }
+
+  /** Two queries that differ only in what cannot be seen would share one answer. */
+  private unseen({ handlerClass, query }: AskedQuery): boolean {
+    if (!hasUnseenState(query)) return false;
+    this.warn(handlerClass, `${query.constructor.name} has private fields, or keeps none of its parameters, so that two of them cannot be told apart: make its properties public`);
+    return true;
   }
 
   private async bypass(asked: AskedQuery, compute: Compute): Promise<unknown> {
@@ -144,11 +152,14 @@ export class QueryCache {
 
   private freeze(handlerClass: Type, value: unknown): boolean {
     if (freezeAnswer(value)) return true;
-    if (!this.warned.has(handlerClass)) {
-      this.warned.add(handlerClass);
-      this.logger.warn(`@CacheResult on ${handlerClass.name} keeps nothing: its answer holds bytes, functions, promises or accessors, which cannot be frozen`);
-    }
+    this.warn(handlerClass, 'its answer holds bytes, functions, promises or accessors, which cannot be frozen');
     return false;
+  }
+
+  private warn(handlerClass: Type, why: string): void {
+    if (this.warned.has(handlerClass)) return;
+    this.warned.add(handlerClass);
+    this.logger.warn(`@CacheResult on ${handlerClass.name} keeps nothing: ${why}`);
   }
 
   private entriesOf(handlerClass: Type, { maxEntries }: CacheResultDefinition): LRUCache<string, Entry> {
@@ -159,9 +170,14 @@ export class QueryCache {
   }
 
   private keyOf({ handlerClass, query }: AskedQuery): string {
-    let id = this.ids.get(handlerClass);
-    if (id === undefined) this.ids.set(handlerClass, (id = this.ids.size));
-    return JSON.stringify([id, currentMessage()?.tenant ?? null, canonicalKey(query)]);
+    return JSON.stringify([this.idOf(handlerClass), this.idOf(query.constructor as Type), currentMessage()?.tenant ?? null, canonicalKey(query)]);
+  }
+
+  /** By the class itself: two may have one name. */
+  private idOf(type: Type): number {
+    let id = this.ids.get(type);
+    if (id === undefined) this.ids.set(type, (id = this.ids.size));
+    return id;
   }
 }
 
