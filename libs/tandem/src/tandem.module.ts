@@ -22,6 +22,7 @@ import { JobOutbox } from './jobs/job-outbox.js';
 import { JobRuntime } from './jobs/job-runtime.js';
 import { JobSettings } from './jobs/job-settings.js';
 import { CacheInvalidation } from './read/query-cache/cache-invalidation.js';
+import { CacheReconciler } from './read/query-cache/cache-reconciler.js';
 import { QueryCache } from './read/query-cache/query-cache.js';
 import { FreshRead } from './read/query/fresh-read.js';
 import { TandemQueryBus } from './read/query/query-bus.js';
@@ -68,6 +69,7 @@ const SERVICES: readonly Type<object>[] = [
   JobRuntime,
   QueryCache,
   CacheInvalidation,
+  CacheReconciler,
   QueryPath,
   ReadSide,
   Freshness,

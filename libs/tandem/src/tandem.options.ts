@@ -35,7 +35,7 @@ export interface TandemSettings {
   readonly batchSize?: number;
   /** Payload bytes in one batch, at most (one event always fits). Default 8 MiB. */
   readonly batchBytes?: number;
-  /** How often a worker looks in SQL for what no wake-up told it, in milliseconds; up to five times slower while idle. Default 1,000. */
+  /** How often a worker looks in SQL for what no wake-up told it, in milliseconds; up to five times slower while idle. A process that keeps cached answers compares them with the checkpoints as often. Default 1,000. */
   readonly reconcileEveryMs?: number;
   /** Under load a consumer is woken at most this often, in milliseconds. Default 25. */
   readonly wakeUpWindowMs?: number;

@@ -149,6 +149,41 @@ describe('QueryCache', () => {
     expect(await ask('1', answering('newer user'), EVENTUAL, GetUserHandler, UserView)).toBe('newer user');
   });
 
+  it('forgets what was read before a floor, and keeps what was read above it', async () => {
+    await ask('1', answering('at 5', at(5)));
+    await ask('2', answering('at 6', at(6)));
+    await ask('3', answering('held back then', undefined));
+    cache.invalidateUpTo(['OrderView'], at(6));
+    expect(await ask('1', answering('at 7', at(7)))).toBe('at 7');
+    expect(await ask('2', answering('computed'))).toBe('at 6');
+    expect(await ask('3', answering('still held back', undefined))).toBe('still held back');
+    expect(await ask('3', answering('computed'))).toBe('still held back');
+    cache.invalidateUpTo(['UserView'], at(9));
+    expect(await ask('1', answering('computed'))).toBe('at 7');
+  });
+
+  it('keeps what was computed while a floor was found only when it was read above it', async () => {
+    const asked = [5, 6].map((seq) => {
+      const { compute, runs } = computation(at(seq));
+      return { answer: ask(`${seq}`, compute), runs };
+    });
+    cache.invalidateUpTo(['OrderView'], at(6));
+    for (const { answer, runs } of asked) {
+      runs[0]!.answer('kept');
+      await answer;
+    }
+    expect(await ask('5', answering('computed'))).toBe('computed');
+    expect(await ask('6', answering('computed'))).toBe('kept');
+  });
+
+  it('knows when it keeps nothing', async () => {
+    expect(cache.isEmpty).toBe(true);
+    await ask('1', answering('short'), EVENTUAL, ShortHandler);
+    expect(cache.isEmpty).toBe(false);
+    await vi.waitFor(() => expect(cache.isEmpty).toBe(true));
+    expect([...cache.entities]).toEqual([OrderView]);
+  });
+
   it('returns but does not keep what was computed while its entity changed', async () => {
     const { compute, runs } = computation();
     const asked = ask('1', compute);

@@ -12,7 +12,7 @@ import type { ReadDemand } from '../query/read-demand.js';
 import { markCacheHit } from './cache-hits.js';
 import { type CacheResultDefinition, cacheResultOf } from './cache-result.js';
 import { canonicalKey } from './canonical-key.js';
-import { ChangeCounters } from './change-counters.js';
+import { ChangeCounters, isSameStamp, type Stamp, type StampedAnswer } from './change-counters.js';
 import { freezeAnswer } from './freeze-answer.js';
 import { entityName, InvalidationChannel } from './invalidation-channel.js';
 import { hasUnseenState } from './unseen-state.js';
@@ -29,12 +29,12 @@ export interface AskedQuery {
 
 type Compute = (keepPositions: boolean) => Promise<Reading<unknown>>;
 
-interface Entry extends Pick<Reading<unknown>, 'value' | 'passed'> {
-  readonly stamp: number;
+interface Entry extends StampedAnswer {
+  readonly value: unknown;
 }
 
 interface Flight {
-  readonly stamp: number;
+  readonly stamp: Stamp;
   readonly value: Promise<unknown>;
 }
 
@@ -57,6 +57,7 @@ export class QueryCache {
   private readonly logger = new Logger('Tandem');
   private readonly changes = new ChangeCounters();
   private readonly shared = new LRUCache<string, Entry>({ max: MAX_ENTRIES });
+  private readonly readEntities = new Set<Type>();
   private readonly own = new Map<Type, LRUCache<string, Entry>>();
   private readonly flights = new Map<string, Flight>();
   private readonly ids = new Map<Type, number>();
@@ -74,15 +75,27 @@ export class QueryCache {
     return { hits: this.hits, misses: this.misses };
   }
 
+  /** True when no answer is kept whose time is not over. */
+  get isEmpty(): boolean {
+    for (const entries of this.caches) entries.purgeStale();
+    return this.caches.every(({ size }) => size === 0);
+  }
+
+  /** What the queries that it was asked read. */
+  get entities(): ReadonlySet<Type> {
+    return this.readEntities;
+  }
+
   /** Answers from the cache where that is right, else computes. Inside an open unit it always computes: what a unit sees is its own. */
   async answer(asked: AskedQuery, compute: Compute): Promise<unknown> {
     const definition = cacheResultOf(asked.handlerClass);
     if (!definition) return (await compute(false)).value;
     if (!asked.entities?.length || currentUnit() || !this.usable || this.unseen(asked)) return this.bypass(asked, compute);
+    for (const entity of asked.entities) this.readEntities.add(entity);
     const names = asked.entities.map(entityName);
     const key = this.keyOf(asked);
     const entry = this.entriesOf(asked.handlerClass, definition).get(key);
-    if (entry && entry.stamp === this.changes.stamp(names) && this.fresh.satisfies(asked.demand, entry.passed)) return this.hit(asked.query, entry.value);
+    if (entry && this.changes.isCurrent(names, entry) && this.fresh.satisfies(asked.demand, entry.passed)) return this.hit(asked.query, entry.value);
     return this.fly(asked, { key, names, definition }, compute);
   }
 
@@ -91,11 +104,19 @@ export class QueryCache {
     this.changes.changed(entities);
   }
 
+  /** As `invalidate`, but keeps what was read at or after these positions (shard → position). */
+  invalidateUpTo(entities: readonly string[], floor: ReadonlyMap<number, number>): void {
+    this.changes.changedUpTo(entities, floor);
+  }
+
   /** Drops every answer. */
   invalidateAll(): void {
     this.changes.everythingChanged();
-    this.shared.clear();
-    for (const entries of this.own.values()) entries.clear();
+    for (const entries of this.caches) entries.clear();
+  }
+
+  private get caches(): LRUCache<string, Entry>[] {
+    return [this.shared, ...this.own.values()];
   }
 
   /** Without word from the other processes, an answer may be old and nobody would tell. */
@@ -128,7 +149,7 @@ export class QueryCache {
     const stamp = this.changes.stamp(place.names);
     const flightKey = sharedBy(asked.demand, place.key);
     const underway = flightKey === undefined ? undefined : this.flights.get(flightKey);
-    if (underway?.stamp === stamp) return this.hit(asked.query, await underway.value);
+    if (underway && isSameStamp(underway.stamp, stamp)) return this.hit(asked.query, await underway.value);
     this.misses++;
     const flight: Flight = { stamp, value: this.compute(asked.handlerClass, { ...place, stamp }, compute) };
     if (flightKey === undefined) return flight.value;
@@ -141,12 +162,12 @@ export class QueryCache {
   }
 
   /** An answer during whose computation something changed is returned and not stored. */
-  private async compute(handlerClass: Type, place: Place & { readonly stamp: number }, compute: Compute): Promise<unknown> {
+  private async compute(handlerClass: Type, place: Place & { readonly stamp: Stamp }, compute: Compute): Promise<unknown> {
     const { definition, key, names, stamp } = place;
     const { value, passed } = await compute(true);
-    if (this.freeze(handlerClass, value) && this.usable && this.changes.stamp(names) === stamp) {
-      this.entriesOf(handlerClass, definition).set(key, { value, passed, stamp }, { ttl: definition.ttlMs });
-    }
+    const entry: Entry = { value, passed, stamp };
+    if (this.freeze(handlerClass, value) && this.usable && this.changes.isCurrent(names, entry))
+      this.entriesOf(handlerClass, definition).set(key, entry, { ttl: definition.ttlMs });
     return value;
   }
 
