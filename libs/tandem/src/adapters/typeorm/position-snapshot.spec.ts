@@ -132,6 +132,23 @@ describe.each(cases)('TypeOrmPositionSnapshot on $name', ({ backend, poolSize })
     expect(seen).toEqual([...seen].sort((a, b) => a - b));
   });
 
+  it('compares as often at once as it is asked, although the pool is smaller', async () => {
+    const consumer = userViews('worker');
+    await runtime.register([consumer]);
+    for (let i = 0; i < 5; i++) await createUser();
+    const found = await Promise.all(Array.from({ length: poolSize + 3 }, () => compare(consumer)));
+    expect(found.every(({ write, read }) => write === 5 && read === 5)).toBe(true);
+  });
+
+  it('compares while commands want more connections than there are', async () => {
+    const consumer = userViews('worker');
+    await runtime.register([consumer]);
+    const commands = Array.from({ length: 3 * poolSize }, createUser);
+    const found = await compare(consumer);
+    await Promise.all(commands);
+    expect([found.read, total(found.heads)]).toEqual([found.write, found.write]);
+  });
+
   it('brings a projection forward that nobody runs, exactly to the position, and keeps that', async () => {
     const consumer = userViews('worker');
     await runtime.register([consumer]);

@@ -4,8 +4,8 @@ import type { Consumer } from '../../events/consumer.js';
 import type { ConsumerStore } from '../../events/consumer-store.js';
 import { TandemError } from '../../kernel/errors.js';
 import type { Unit, UnitOfWork } from '../../kernel/unit-of-work.js';
-import { ACQUIRE_TIMEOUT_MS } from './acquire.js';
-import { managerOf, type Sql, sqlOf, sqlOutside, sqlTransaction } from './sql.js';
+import { acquire, ACQUIRE_TIMEOUT_MS } from './acquire.js';
+import { managerOf, type Sql, sqlOf, sqlOutside } from './sql.js';
 import type { TableNames } from './table-names.js';
 import { TypeOrmUnit } from './typeorm-unit.js';
 
@@ -24,6 +24,7 @@ const DEFAULT_POOL_SIZE = 10;
  */
 export class TypeOrmPositionSnapshot extends PositionSnapshot {
   private serial: boolean | undefined;
+  private last: Promise<unknown> = Promise.resolve();
 
   constructor(
     private readonly dataSource: DataSource,
@@ -34,7 +35,14 @@ export class TypeOrmPositionSnapshot extends PositionSnapshot {
     super();
   }
 
-  async read<W, R>(consumers: readonly Consumer[], drainTo: DrainTo, sides: BothSides<W, R>): Promise<AtOnePosition<W, R>> {
+  /** One at a time in a process: several that each hold one connection and wait for a second would wait for each other. */
+  read<W, R>(consumers: readonly Consumer[], drainTo: DrainTo, sides: BothSides<W, R>): Promise<AtOnePosition<W, R>> {
+    const mine = this.last.then(() => this.readNow(consumers, drainTo, sides));
+    this.last = mine.catch(() => undefined); // its caller has the error; the next one only waits for its turn
+    return mine;
+  }
+
+  private async readNow<W, R>(consumers: readonly Consumer[], drainTo: DrainTo, sides: BothSides<W, R>): Promise<AtOnePosition<W, R>> {
     // By name, so that two comparisons take their locks in the same order.
     const sorted = consumers.toSorted((a, b) => (a.name < b.name ? -1 : 1));
     return (await this.mustShareOne()) ? this.inOneTransaction(sorted, drainTo, sides) : this.inThree(sorted, drainTo, sides);
@@ -66,21 +74,24 @@ export class TypeOrmPositionSnapshot extends PositionSnapshot {
 
   /** Leaves the snapshot open. `caughtUp`: it shows the read side at the same position, so that nothing has to be drained. */
   private async openSnapshot(unit: Unit, consumers: readonly Consumer[], snapshot: TypeOrmUnit): Promise<{ heads: Heads; caughtUp: boolean }> {
-    await this.lock(
-      unit,
-      consumers.filter(({ runBy }) => runBy === 'worker'),
-    );
-    return sqlTransaction(this.dataSource, async (sql) => {
-      const heads = await this.lockShards(sql);
+    const holding = await acquire(this.dataSource);
+    try {
+      // All connections before any lock: commands that wait for a shard hold the rest of the pool.
+      await snapshot.connect();
+      await this.lock(unit, runBy('worker', consumers));
+      await holding.begin('write');
+      const heads = await this.lockShards(holding);
       // Its first statement: PostgreSQL takes the snapshot then, not at BEGIN.
       const caughtUp = (await this.behind(snapshot, consumers, heads)).length === 0;
-      if (!caughtUp)
-        await this.lock(
-          unit,
-          consumers.filter(({ runBy }) => runBy === 'command'),
-        );
+      if (!caughtUp) await this.lock(unit, runBy('command', consumers));
+      await holding.commit();
       return { heads, caughtUp };
-    });
+    } catch (error) {
+      await holding.rollback();
+      throw error;
+    } finally {
+      await holding.release();
+    }
   }
 
   /**
@@ -145,3 +156,5 @@ export class TypeOrmPositionSnapshot extends PositionSnapshot {
     return this.serial;
   }
 }
+
+const runBy = (who: Consumer['runBy'], consumers: readonly Consumer[]): Consumer[] => consumers.filter((consumer) => consumer.runBy === who);

@@ -35,6 +35,7 @@ export class TypeOrmUnit extends Unit implements WatchedUnit {
   private rejectWork: ((error: TandemError) => void) | undefined;
   private readonly savepoints = new NamedSavepoints();
   private stream: Readable | undefined;
+  private connected: Promise<void> | undefined;
   private begun: Promise<void> | undefined;
 
   constructor(
@@ -68,10 +69,16 @@ export class TypeOrmUnit extends Unit implements WatchedUnit {
     return this.stream !== undefined && !this.stream.readableEnded && !this.stream.destroyed;
   }
 
+  /** Takes the connection, once; nothing is sent on it. */
+  connect(): Promise<void> {
+    this.connected ??= this.connection.connect(this.options.acquireTimeoutMs);
+    return this.connected;
+  }
+
   /** Takes the connection and begins the transaction, once. */
   begin(): Promise<void> {
     this.begun ??= (async () => {
-      await this.connection.connect(this.options.acquireTimeoutMs);
+      await this.connect();
       await this.connection.begin(this.kind);
       // TypeORM must take us for a transaction that it has begun itself: its own transaction() then makes a savepoint.
       Object.assign(this.runner, { isTransactionActive: true, transactionDepth: 1 });
