@@ -1,10 +1,12 @@
 import { Injectable } from '@nestjs/common';
+import type { Consumer } from '../events/consumer.js';
 import { ConsumerRegistry } from '../events/consumer-registry.js';
 import { EventLog } from '../events/event-log.js';
 import { writtenSoFar } from '../events/written.js';
 import { StorageCheck } from '../kernel/adapter.js';
 import { UnitOfWork } from '../kernel/unit-of-work.js';
 import { defaultDemand } from '../read/query/read-demand.js';
+import { noProjections } from './consistency.js';
 import { decodeToken, encodeToken, mergeTokens, streamHash, type TokenContents } from './consistency-token.js';
 import { Freshness, inUnit } from './freshness.js';
 import { hasHandled } from './handled-commands.js';
@@ -31,12 +33,12 @@ export class ConsistencyGuarantor {
   /**
    * Resolves when the projections have passed what the token names.
    * @throws TANDEM_TOKEN_INVALID; TANDEM_CONSISTENCY_IN_UNIT inside a unit of work; TANDEM_CONSISTENCY_TIMEOUT;
-   * TANDEM_CONSISTENCY_HELD; TANDEM_WIRING for a projection that does not exist.
+   * TANDEM_CONSISTENCY_HELD; TANDEM_WIRING for a projection that does not exist, and for an empty list.
    */
   async waitFor(token: string, { projections, deadlineMs }: WaitOptions = {}): Promise<void> {
     if (this.units.current) throw inUnit('A wait for the read side began inside a unit of work');
     const target = decodeToken(this.storage.logId, token);
-    const consumers = projections ? projections.map((name) => this.registry.named(name)) : this.registry.readingInto(undefined);
+    const consumers = this.consumersOf(projections);
     await this.freshness.run({ consumers, target, keepPositions: false, deadlineMs: new RetryPolicy({ deadlineMs }).deadlineMs, onTimeout: 'error' }, () => Promise.resolve());
   }
 
@@ -55,6 +57,16 @@ export class ConsistencyGuarantor {
   /** As {@link currentToken}, and a token that demands nothing where nothing was committed. */
   token(): string {
     return encodeToken(this.storage.logId, mergeTokens(broughtContents(this.storage.logId), writtenContents()));
+  }
+
+  /** @throws TANDEM_WIRING for a projection that does not exist, and for an empty list. */
+  checkProjections(projections: readonly string[] | undefined): void {
+    this.consumersOf(projections);
+  }
+
+  private consumersOf(projections: readonly string[] | undefined): readonly Consumer[] {
+    if (projections?.length === 0) throw noProjections();
+    return projections ? projections.map((name) => this.registry.named(name)) : this.registry.readingInto(undefined);
   }
 
   /** @throws TANDEM_TOKEN_INVALID for a token that is not of this log. */

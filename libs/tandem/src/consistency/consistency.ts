@@ -1,3 +1,4 @@
+import { TandemError } from '../kernel/errors.js';
 import { DemandingContext, type ReadDemand } from '../read/query/read-demand.js';
 import { ConsistencyLevel } from './consistency-level.js';
 import { RetryPolicy } from './retry-policy.js';
@@ -45,6 +46,7 @@ export class StrongContext extends ConsistencyContext {
 
   constructor({ projections, deadlineMs }: StrongOptions) {
     super();
+    if (projections?.length === 0) throw noProjections();
     this.demand = { kind: 'strong', projections, deadlineMs: new RetryPolicy({ deadlineMs }).deadlineMs };
     this.begin();
   }
@@ -83,13 +85,20 @@ export class StrongContext extends ConsistencyContext {
  * await queryBus.execute(new GetOrder('17'), Consistency.readYourWrites(await strong.token));
  */
 export const Consistency = {
-  /** A command returns when the projections have passed what it committed; a query sees everything committed when it began. Refused inside a unit of work. */
+  /**
+   * A command returns when the projections have passed what it committed; a query sees everything committed when it began. Refused
+   * inside a unit of work. @throws TANDEM_WIRING for an empty list of projections, or a deadline that is not a number from 0; when
+   * it is sent, and before anything is done, for a projection that does not exist.
+   */
   strong: (options: StrongOptions = {}): StrongContext => new StrongContext(options),
   /** A query sees at least what the token names. @throws TANDEM_WIRING for a deadline that is not a number from 0. */
   readYourWrites: (token: string, options: ReadYourWritesOptions = {}): DemandingContext => new ReadYourWritesContext(token, options),
   /** A query answers from what is there, also in a request that brought a token. */
   eventual: (): DemandingContext => new EventualContext(),
 } as const;
+
+export const noProjections = (): TandemError =>
+  new TandemError('TANDEM_WIRING', 'A wait for the read side names an empty list of projections', { next: 'Name those to wait for, or leave the list out to wait for all.' });
 
 interface PromiseWithResolvers {
   readonly promise: Promise<string>;

@@ -1,4 +1,4 @@
-import { beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Consumer } from '../events/consumer.js';
 import { ConsumerRegistry } from '../events/consumer-registry.js';
 import type { StoredEvent } from '../events/event-log.js';
@@ -101,6 +101,16 @@ describe('tokens and strong commands', () => {
   it('refuse a strong command inside a unit of work', async () => {
     const strong = world.units.run(() => dispatch.command(new PlaceOrder(), Consistency.strong(), async () => 1));
     await expect(strong).rejects.toThrow(failsWith('TANDEM_CONSISTENCY_IN_UNIT'));
+  });
+
+  it('refuse a strong command that names a projection which does not exist, or none, before it is done', async () => {
+    const work = vi.fn(async () => commit(8));
+    const strong = Consistency.strong({ projections: ['orders.view', 'typo'] });
+    await expect(dispatch.command(new PlaceOrder(), strong, work)).rejects.toThrow(failsWith('TANDEM_WIRING'));
+    await expect(strong.token).rejects.toThrow(failsWith('TANDEM_WIRING'));
+    expect(() => Consistency.strong({ projections: [] })).toThrow(failsWith('TANDEM_WIRING'));
+    await expect(guarantor.waitFor(tokenFor(1), { projections: [] })).rejects.toThrow(failsWith('TANDEM_WIRING'));
+    expect(work).not.toHaveBeenCalled();
   });
 
   it('refuse to wait for a projection that does not exist', async () => {

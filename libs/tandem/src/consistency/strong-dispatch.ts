@@ -37,6 +37,7 @@ export class StrongDispatch extends DispatchAround {
     let result: T;
     let token: string;
     try {
+      this.guarantor.checkProjections(context.demand.projections); // not after the command has committed
       result = await work();
       noteHandled();
       token = this.guarantor.token();
