@@ -12,6 +12,7 @@ import { QueuedCommand } from './jobs/queued-command.js';
 import { TandemError } from './kernel/errors.js';
 import { Projection } from './read/projection/projection.js';
 import { CacheResult } from './read/query-cache/cache-result.js';
+import { Reads } from './read/query/reads.js';
 import { TandemModule } from './tandem.module.js';
 import type { TandemSettings } from './tandem.options.js';
 import { UnitOfWork } from './write/command/unit-of-work.decorator.js';
@@ -71,6 +72,11 @@ class WritingHandler {
 @QueryHandler(Get)
 @CacheResult()
 class ForeverCachedHandler {
+  execute = () => Promise.resolve();
+}
+@QueryHandler(Get)
+@Reads(OrderView)
+class UnwrittenHandler {
   execute = () => Promise.resolve();
 }
 @CommandHandler(SendMail)
@@ -200,6 +206,7 @@ describe('wiring mistakes that refuse the start', () => {
       { orders: [SendMailTooHandler] },
       "SendMailToo is queued with effect 'sql', but SendMailTooHandler (OrdersModule) says @UnitOfWork('none')",
     ],
+    'a query that reads what no projection writes': [{ orders: [UnwrittenHandler] }, /^UnwrittenHandler has @Reads\(OrderView\), but no projection writes OrderView/],
     'a cached query that nothing invalidates': [{ orders: [ForeverCachedHandler] }, /^ForeverCachedHandler has @CacheResult without @Reads/],
     'one name for two consistency rules': [
       { orders: [CountRule], legacy: [CountTooRule] },

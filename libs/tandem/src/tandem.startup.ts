@@ -14,7 +14,7 @@ import { projectionOf } from './read/projection/projection.js';
 import { projectionConsumer } from './read/projection/projection-consumer.js';
 import { RowStore } from './read/projection/row-store.js';
 import { projectionProblems } from './read/projection/wiring.js';
-import { cacheWiringProblems } from './read/query-cache/cache-result.js';
+import { queryProblems } from './read/query/query-rules.js';
 import { queuedCommandProblems, queuedCommandsOf } from './write/queued-command-rules.js';
 import { durableSagaOf } from './write/saga/durable-saga.js';
 import { sagaConsumer } from './write/saga/saga-consumer.js';
@@ -53,7 +53,7 @@ export class TandemStartup {
       ...eventNameProblems(provided),
       ...queuedCommandProblems(provided),
       ...projectionProblems(projections, this.rows),
-      ...cacheWiringProblems(queries),
+      ...queryProblems(queries, projections),
       ...rules.problems,
     ];
     reportWiring(problems, this.settings.wiringErrors);

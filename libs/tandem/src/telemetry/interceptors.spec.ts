@@ -6,8 +6,11 @@ import { IsEmail, IsInt, IsNotEmpty, Min, ValidateNested } from 'class-validator
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { z } from 'zod';
 import { memoryAdapters } from '../../../../test/support/memory-adapters.js';
+import { DomainEvent } from '../events/domain-event.js';
+import { On } from '../events/on.js';
 import { TandemError } from '../kernel/errors.js';
 import { runWithMessage } from '../kernel/message-context.js';
+import { Projection } from '../read/projection/projection.js';
 import { CacheResult } from '../read/query-cache/cache-result.js';
 import { Reads } from '../read/query/reads.js';
 import { TandemModule } from '../tandem.module.js';
@@ -83,14 +86,25 @@ class ImpossibleHandler {
 class CountHandler {
   execute = () => Promise.resolve(7);
 }
+@DomainEvent('shipment.sent', { version: 1, stream: (e) => ['shipment', e.id] })
+class Sent {
+  constructor(readonly id: string) {}
+}
+@Projection('shipments', { tables: [ShipmentView], version: 1 })
+class ShipmentProjection {
+  @On(Sent)
+  sent() {}
+}
 @EventsHandler(Shipped)
 class ShippedHandler {
   handle = () => undefined;
 }
 
+const providers = [PlaceOrderHandler, ShipHandler, ImpossibleHandler, CountHandler, ShippedHandler, ShipmentProjection];
+
 async function start(settings: TandemSettings = {}) {
   const { storage, jobs } = memoryAdapters();
-  @Module({ imports: [TandemModule.forRoot({ storage, jobs, ...settings })], providers: [PlaceOrderHandler, ShipHandler, ImpossibleHandler, CountHandler, ShippedHandler] })
+  @Module({ imports: [TandemModule.forRoot({ storage, jobs, ...settings })], providers })
   class Root {}
   const app = await NestFactory.createApplicationContext(Root, { logger: false });
   return { app, commands: app.get(CommandBus), queries: app.get(QueryBus), events: app.get(EventBus) };

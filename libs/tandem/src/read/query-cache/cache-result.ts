@@ -1,7 +1,5 @@
 import 'reflect-metadata';
-import type { Type } from '@nestjs/common';
 import { TandemError } from '../../kernel/errors.js';
-import { readsOf } from '../query/reads.js';
 
 export interface CacheResultOptions {
   /** How long an answer may be given again, in milliseconds. Default 300,000. */
@@ -37,10 +35,3 @@ export function CacheResult(options: CacheResultOptions = {}): ClassDecorator {
 
 /** The definition of a handler class, or undefined when it has no `@CacheResult`. */
 export const cacheResultOf = (handlerClass: object): CacheResultDefinition | undefined => Reflect.getMetadata(CACHE_RESULT, handlerClass) as CacheResultDefinition | undefined;
-
-/** One sentence for each handler whose cached answers nothing would ever invalidate. */
-export function cacheWiringProblems(handlerClasses: readonly Type[]): string[] {
-  return handlerClasses
-    .filter((handlerClass) => cacheResultOf(handlerClass) && !readsOf(handlerClass)?.length)
-    .map((handlerClass) => `${handlerClass.name} has @CacheResult without @Reads(...): its answers would stay although what they read has changed`);
-}
