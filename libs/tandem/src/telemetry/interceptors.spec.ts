@@ -1,4 +1,4 @@
-import { Logger, Module, type Type } from '@nestjs/common';
+import { Logger, Module, type PipeTransform, type Type, UsePipes } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { Command, CommandBus, CommandHandler, EventBus, EventsHandler, Query, QueryBus, QueryHandler } from '@nestjs/cqrs';
 import { Type as TransformedType } from 'class-transformer';
@@ -12,6 +12,7 @@ import { TandemError } from '../kernel/errors.js';
 import { runWithMessage } from '../kernel/message-context.js';
 import { Projection } from '../read/projection/projection.js';
 import { CacheResult } from '../read/query-cache/cache-result.js';
+import { QueryCache } from '../read/query-cache/query-cache.js';
 import { Reads } from '../read/query/reads.js';
 import { TandemModule } from '../tandem.module.js';
 import type { TandemSettings } from '../tandem.options.js';
@@ -86,6 +87,21 @@ class ImpossibleHandler {
 class CountHandler {
   execute = () => Promise.resolve(7);
 }
+class Find extends Query<string> {
+  constructor(readonly id: string) {
+    super();
+  }
+}
+class Trimmed implements PipeTransform<Find, Find> {
+  transform = ({ id }: Find) => new Find(id.trim());
+}
+@QueryHandler(Find)
+@CacheResult()
+@Reads(ShipmentView)
+@UsePipes(Trimmed)
+class FindHandler {
+  execute = ({ id }: Find) => Promise.resolve(id);
+}
 @DomainEvent('shipment.sent', { version: 1, stream: (e) => ['shipment', e.id] })
 class Sent {
   constructor(readonly id: string) {}
@@ -100,7 +116,7 @@ class ShippedHandler {
   handle = () => undefined;
 }
 
-const providers = [PlaceOrderHandler, ShipHandler, ImpossibleHandler, CountHandler, ShippedHandler, ShipmentProjection];
+const providers = [PlaceOrderHandler, ShipHandler, ImpossibleHandler, CountHandler, FindHandler, ShippedHandler, ShipmentProjection];
 
 async function start(settings: TandemSettings = {}) {
   const { storage, jobs } = memoryAdapters();
@@ -225,6 +241,28 @@ describe('MetricsInterceptor', () => {
     expect(report.queries).toMatchObject([{ type: 'Count', executions: 2, errors: 0, cacheHits: 1, hitRate: 0.5 }]);
     expect(report.events).toMatchObject([{ type: 'ShippedHandler', executions: 1, errors: 0 }]);
     expect(report.commands[0]!.totalMs).toBeGreaterThan(0);
+    await app.close();
+  });
+
+  it('counts as a hit what was answered from the cache, also when a query is sent again or replaced by a pipe', async () => {
+    const { app, queries } = await start({ interceptors: [MetricsInterceptor] });
+    const cache = app.get(QueryCache);
+    const count = new Count();
+    await queries.execute(count);
+    await queries.execute(count);
+    cache.invalidate(['ShipmentView']);
+    await queries.execute(count);
+    for (const id of ['a', ' a', 'a ', 'b']) await queries.execute(new Find(id));
+    expect(
+      app
+        .get(PerformanceAnalyzer)
+        .report()
+        .queries.toSorted((a, b) => (a.type < b.type ? -1 : 1)),
+    ).toMatchObject([
+      { type: 'Count', executions: 3, cacheHits: 1 },
+      { type: 'Find', executions: 4, cacheHits: 2 },
+    ]);
+    expect(cache.counts).toEqual({ hits: 3, misses: 4 });
     await app.close();
   });
 });

@@ -1,8 +1,9 @@
 import { type CallHandler, type ExecutionContext, Injectable, type NestInterceptor } from '@nestjs/common';
 import { type Observable, tap } from 'rxjs';
+import { currentMessage, type MessageFacts } from '../kernel/message-context.js';
 import { wasCacheHit } from '../read/query-cache/cache-hits.js';
 import { type DescribedMessage, describedMessage } from './described-message.js';
-import { PerformanceAnalyzer } from './performance-analyzer.js';
+import { type Execution, PerformanceAnalyzer } from './performance-analyzer.js';
 
 /** Times every command, query and event handler for the PerformanceAnalyzer. */
 @Injectable()
@@ -12,19 +13,20 @@ export class MetricsInterceptor implements NestInterceptor {
   intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
     const described = describedMessage(context);
     if (!described) return next.handle();
+    const facts = currentMessage();
     const started = performance.now();
-    const record = (failed: boolean) => this.record(described, performance.now() - started, failed);
+    const record = (failed: boolean) => this.record(described, { durationMs: performance.now() - started, failed }, facts);
     return next.handle().pipe(tap({ complete: () => record(false), error: () => record(true) }));
   }
 
-  private record({ kind, type, handler, message }: DescribedMessage, durationMs: number, failed: boolean): void {
+  private record({ kind, type, handler }: DescribedMessage, execution: Execution, facts: MessageFacts | undefined): void {
     switch (kind) {
       case 'command':
-        return this.analyzer.recordCommandExecution(type, { durationMs, failed });
+        return this.analyzer.recordCommandExecution(type, execution);
       case 'query':
-        return this.analyzer.recordQueryExecution(type, { durationMs, failed, cacheHit: wasCacheHit(message) });
+        return this.analyzer.recordQueryExecution(type, { ...execution, cacheHit: wasCacheHit(facts) });
       case 'event':
-        return this.analyzer.recordEventExecution(handler, { durationMs, failed });
+        return this.analyzer.recordEventExecution(handler, execution);
     }
   }
 }

@@ -1,9 +1,13 @@
-const hits = new WeakSet<object>();
+import { currentMessage, type MessageFacts } from '../../kernel/message-context.js';
 
-/** Remembers that this query was answered without running its handler. */
-export function markCacheHit(query: object): void {
-  hits.add(query);
+/** By the facts of the message, which are of one execution only: the same query may be sent again, and a pipe may have replaced it. */
+const hits = new WeakSet<MessageFacts>();
+
+/** Remembers that the current message was answered without running its handler. */
+export function noteCacheHit(): void {
+  const facts = currentMessage();
+  if (facts) hits.add(facts);
 }
 
-/** True when this query was answered from the cache. */
-export const wasCacheHit = (query: object): boolean => hits.has(query);
+/** True when the message of these facts was answered from the cache. */
+export const wasCacheHit = (facts: MessageFacts | undefined): boolean => facts !== undefined && hits.has(facts);

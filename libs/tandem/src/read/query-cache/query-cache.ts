@@ -9,7 +9,7 @@ import { currentMessage } from '../../kernel/message-context.js';
 import { currentUnit } from '../../kernel/unit-of-work.js';
 import { FreshRead, type Reading } from '../query/fresh-read.js';
 import type { ReadDemand } from '../query/read-demand.js';
-import { markCacheHit } from './cache-hits.js';
+import { noteCacheHit } from './cache-hits.js';
 import { type CacheResultDefinition, cacheResultOf } from './cache-result.js';
 import { canonicalKey } from './canonical-key.js';
 import { ChangeCounters, isSameStamp, type Stamp, type StampedAnswer } from './change-counters.js';
@@ -95,7 +95,7 @@ export class QueryCache {
     const names = asked.entities.map(entityName);
     const key = this.keyOf(asked);
     const entry = this.entriesOf(asked.handlerClass, definition).get(key);
-    if (entry && this.changes.isCurrent(names, entry) && this.fresh.satisfies(asked.demand, entry.passed)) return this.hit(asked.query, entry.value);
+    if (entry && this.changes.isCurrent(names, entry) && this.fresh.satisfies(asked.demand, entry.passed)) return this.hit(entry.value);
     return this.fly(asked, { key, names, definition }, compute);
   }
 
@@ -138,9 +138,9 @@ export class QueryCache {
     return value;
   }
 
-  private hit(query: object, value: unknown): unknown {
+  private hit(value: unknown): unknown {
     this.hits++;
-    markCacheHit(query);
+    noteCacheHit();
     return value;
   }
 
@@ -149,7 +149,7 @@ export class QueryCache {
     const stamp = this.changes.stamp(place.names);
     const flightKey = sharedBy(asked.demand, place.key);
     const underway = flightKey === undefined ? undefined : this.flights.get(flightKey);
-    if (underway && isSameStamp(underway.stamp, stamp)) return this.hit(asked.query, await underway.value);
+    if (underway && isSameStamp(underway.stamp, stamp)) return this.hit(await underway.value);
     this.misses++;
     const flight: Flight = { stamp, value: this.compute(asked.handlerClass, { ...place, stamp }, compute) };
     if (flightKey === undefined) return flight.value;
