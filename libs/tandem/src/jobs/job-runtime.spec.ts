@@ -6,6 +6,8 @@ import { sqlOf, sqlOutside } from '../adapters/typeorm/sql.js';
 import { SqlJobStore } from '../adapters/typeorm/sql-job-store.js';
 import { Clock } from '../kernel/clock.js';
 import { nextMessage, runWithMessage } from '../kernel/message-context.js';
+import type { Unit } from '../kernel/unit-of-work.js';
+import { noteEffect } from './job-effect.js';
 import { JobOutbox, newJob } from './job-outbox.js';
 import { JobRuntime } from './job-runtime.js';
 import type { JobTicket } from './job-store.js';
@@ -60,16 +62,19 @@ describe.each(sqlBackends())('JobRuntime on $name', (backend) => {
     let goOn!: () => void;
     let late: Promise<unknown> | undefined;
     const waiting = new Promise<void>((resolve) => (goOn = resolve));
+    const ticket = await insert(new Count());
     execute = () => {
       const first = late === undefined;
       const run = (async () => {
         if (first) await waiting;
-        await db.units.run((unit) => sqlOf(unit).query('INSERT INTO effect VALUES (1)'));
+        await db.units.run(async (unit) => {
+          await sqlOf(unit).query('INSERT INTO effect VALUES (1)');
+          noteEffect(unit, ticket.id);
+        });
       })();
       late ??= run;
       return run;
     };
-    const ticket = await insert(new Count());
     await transport.handler(ticket);
     expect(await jobs()).toEqual([{ state: 'waiting', attempts: 1, epoch: 1 }]);
     goOn();
@@ -80,10 +85,27 @@ describe.each(sqlBackends())('JobRuntime on $name', (backend) => {
     expect(await effects()).toBe(1);
   });
 
+  it('a unit that the run opens beside the handler does not settle the job', async () => {
+    let settledBeside: boolean | undefined;
+    execute = async () => {
+      await db.units.run((unit) => sqlOf(unit).query('INSERT INTO effect VALUES (1)'));
+      settledBeside = (await jobs())[0]!.state === 'done';
+      throw new Error('the handler itself fails');
+    };
+    await transport.handler(await insert(new Count()));
+    expect(settledBeside).toBe(false);
+    expect(await jobs()).toEqual([{ state: 'waiting', attempts: 1, epoch: 1 }]);
+  });
+
   it('a command of its own inside the handler does not settle the job', async () => {
     let settledInside: boolean | undefined;
     execute = async () => {
-      await runWithMessage(nextMessage(), () => db.units.run(async (unit) => sqlOf(unit).query('INSERT INTO effect VALUES (1)')));
+      const own = nextMessage();
+      const work = async (unit: Unit) => {
+        await sqlOf(unit).query('INSERT INTO effect VALUES (1)');
+        noteEffect(unit, own.messageId);
+      };
+      await runWithMessage(own, () => db.units.run(work));
       settledInside = (await jobs())[0]!.state === 'done';
     };
     await transport.handler(await insert(new Count()));

@@ -9,11 +9,12 @@ import { CommandBus, type ICommand } from '@nestjs/cqrs';
 import sjson from 'secure-json-parse';
 import { Clock } from '../kernel/clock.js';
 import { isTandemError, TandemError } from '../kernel/errors.js';
-import { currentMessage, type MessageFacts, runWithMessage } from '../kernel/message-context.js';
+import { type MessageFacts, runWithMessage } from '../kernel/message-context.js';
 import { prepareMessage } from '../kernel/prepared-message.js';
 import { type Unit, UnitOfWork } from '../kernel/unit-of-work.js';
 import { decodePayload } from '../events/payload.js';
 import { retryDelay } from '../events/retry-delay.js';
+import { holdsEffect } from './job-effect.js';
 import { JobOutbox } from './job-outbox.js';
 import { JobSettings } from './job-settings.js';
 import { type ClaimedJob, JobStore, type JobTicket } from './job-store.js';
@@ -132,7 +133,7 @@ export class JobRuntime {
   /** The commit step of an `sql` job: "done" commits with the handler's writes, or neither does. */
   private async completeWith(unit: Unit): Promise<void> {
     const run = this.runs.getStore();
-    if (run?.effect !== 'sql' || currentMessage()?.messageId !== run.ticket.id) return;
+    if (run?.effect !== 'sql' || !holdsEffect(unit, run.ticket.id)) return;
     await this.store.complete(run.ticket, unit);
     unit.afterCommit(() => (run.completed = true));
   }

@@ -3,10 +3,11 @@ import { type AsyncContext, CommandBus, type ICommand } from '@nestjs/cqrs';
 import { DispatchAround } from '../../kernel/dispatch-around.js';
 import { handledCommand } from '../../kernel/handler-metadata.js';
 import { HandlerNotFound } from '../../kernel/handler-not-found.js';
-import { type Handler, handlerClassOf, HandlerPipeline, type Innermost, type Pipeline } from '../../kernel/handler-pipeline.js';
-import { runWithMessage } from '../../kernel/message-context.js';
+import { type Handler, type HandlerCall, handlerClassOf, HandlerPipeline, type Innermost, type Pipeline } from '../../kernel/handler-pipeline.js';
+import { currentMessage, runWithMessage } from '../../kernel/message-context.js';
 import { factsFor } from '../../kernel/prepared-message.js';
-import { UnitOfWork } from '../../kernel/unit-of-work.js';
+import { type Unit, UnitOfWork } from '../../kernel/unit-of-work.js';
+import { noteEffect } from '../../jobs/job-effect.js';
 import { queuedCommandOf } from '../../jobs/queued-command.js';
 import { CommandSettings } from './command-settings.js';
 import { unitOfWorkChoiceOf } from './unit-of-work.decorator.js';
@@ -65,6 +66,12 @@ export class TandemCommandBus extends CommandBus {
     const effect = queuedCommandOf(command)?.effect;
     const byDefault = effect === 'sql' || this.settings.unitOfWork === 'all';
     if (choice === 'none' || effect === 'external' || (!choice && !byDefault)) return undefined;
-    return ({ handle }) => this.units.run((unit) => handle(unit.attempt), { kind: 'write', ...choice });
+    return ({ handle }) => this.units.run((unit) => (effect === 'sql' ? handleJob(unit, handle) : handle(unit.attempt)), { kind: 'write', ...choice });
   }
+}
+
+async function handleJob(unit: Unit, handle: HandlerCall['handle']): Promise<unknown> {
+  const result = await handle(unit.attempt);
+  noteEffect(unit, currentMessage()!.messageId);
+  return result;
 }

@@ -1,0 +1,104 @@
+import { type CallHandler, type ExecutionContext, Injectable, type NestInterceptor, type Provider, UseInterceptors } from '@nestjs/common';
+import { Command, CommandHandler, EventBus, type ICommandHandler } from '@nestjs/cqrs';
+import { InjectRepository } from '@nestjs/typeorm';
+import { defer, from, lastValueFrom, mergeMap, type Observable, toArray } from 'rxjs';
+import { Repository } from 'typeorm';
+import { afterEach, describe, expect, it } from 'vitest';
+import { type Bank, type BankPlace, bankPlace, startBank } from '../../../../test/support/bank-application.js';
+import { Letter } from '../../../../test/support/bank.js';
+import { describeServers, sqlBackends, sqlServers, type SqlBackend } from '../../../../test/support/backends.js';
+import { DomainEvent } from '../events/domain-event.js';
+import { UnitOfWork } from '../kernel/unit-of-work.js';
+import { DurableJobs } from './durable-jobs.js';
+import { QueuedCommand } from './queued-command.js';
+
+@DomainEvent('spec.noted', { version: 1, stream: (e) => ['spec', e.id] })
+class Noted {
+  constructor(readonly id: string) {}
+}
+
+abstract class Note extends Command<void> {
+  constructor(readonly id: string) {
+    super();
+  }
+}
+@QueuedCommand('spec.note-outside', { queue: 'spec', effect: 'sql', attempts: 2, backoffMs: 10 })
+class NoteOutside extends Note {}
+@QueuedCommand('spec.note-before', { queue: 'spec', effect: 'sql', attempts: 2, backoffMs: 10 })
+class NoteBefore extends Note {}
+@QueuedCommand('spec.note-around', { queue: 'spec', effect: 'sql', attempts: 2, backoffMs: 10 })
+class NoteAround extends Note {}
+
+@Injectable()
+class PublishesBefore implements NestInterceptor {
+  constructor(private readonly events: EventBus) {}
+  intercept(_context: ExecutionContext, next: CallHandler): Observable<unknown> {
+    return defer(() => from(Promise.resolve(this.events.publish(new Noted('before'))))).pipe(mergeMap(() => next.handle()));
+  }
+}
+
+@Injectable()
+class WorksAround implements NestInterceptor {
+  constructor(private readonly units: UnitOfWork) {}
+  intercept(_context: ExecutionContext, next: CallHandler): Observable<unknown> {
+    return from(this.units.run(() => lastValueFrom(next.handle().pipe(toArray()))));
+  }
+}
+
+@CommandHandler(NoteOutside)
+class NoteOutsideHandler implements ICommandHandler<NoteOutside> {
+  constructor(
+    @InjectRepository(Letter) private readonly letters: Repository<Letter>,
+    private readonly events: EventBus,
+    private readonly units: UnitOfWork,
+  ) {}
+  async execute({ id }: NoteOutside): Promise<void> {
+    await this.units.outside(() => this.events.publish(new Noted(id)));
+    await this.letters.insert({ accountId: id, count: 1 });
+  }
+}
+
+@CommandHandler(NoteBefore)
+@UseInterceptors(PublishesBefore)
+class NoteBeforeHandler implements ICommandHandler<NoteBefore> {
+  constructor(@InjectRepository(Letter) private readonly letters: Repository<Letter>) {}
+  async execute({ id }: NoteBefore): Promise<void> {
+    await this.letters.insert({ accountId: id, count: 1 });
+  }
+}
+
+@CommandHandler(NoteAround)
+@UseInterceptors(WorksAround)
+class NoteAroundHandler implements ICommandHandler<NoteAround> {
+  constructor(@InjectRepository(Letter) private readonly letters: Repository<Letter>) {}
+  async execute({ id }: NoteAround): Promise<void> {
+    await this.letters.insert({ accountId: id, count: 1 });
+  }
+}
+
+let place: BankPlace;
+let bank: Bank;
+afterEach(async () => {
+  await bank.app.close();
+  await place.remove();
+});
+
+/** A job whose effect had been lost would have no row, one that ran twice would have failed on its key. */
+async function effectOf(backend: SqlBackend, job: Note, providers: readonly Provider[]): Promise<void> {
+  place = await bankPlace(backend);
+  bank = await startBank(place, { providers });
+  await bank.app.get(DurableJobs).enqueue(job);
+  await bank.idle();
+  expect(await bank.rows(`SELECT state, attempts FROM tandem_job`)).toEqual([{ state: 'done', attempts: 1 }]);
+  expect(await bank.db.getRepository(Letter).findBy({ accountId: job.id })).toEqual([{ accountId: job.id, count: 1 }]);
+}
+
+describe.each(sqlBackends())('the effect of a job on $name', { timeout: 60_000 }, (backend) => {
+  it('is there when an interceptor of the handler has published in a unit of its own', () => effectOf(backend, new NoteBefore('before'), [NoteBeforeHandler, PublishesBefore]));
+
+  it('is there when an interceptor has put the handler into a unit of its own', () => effectOf(backend, new NoteAround('around'), [NoteAroundHandler, WorksAround]));
+});
+
+describeServers('the effect of a job on $name', sqlServers(), (backend) => {
+  it('is there when the handler has published outside of its unit', { timeout: 60_000 }, () => effectOf(backend, new NoteOutside('outside'), [NoteOutsideHandler]));
+});
