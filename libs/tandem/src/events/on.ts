@@ -84,11 +84,11 @@ export function addOnMark(target: object, mark: OnMark): void {
   Reflect.defineMetadata(ON, [...ownMarks(target), mark], target);
 }
 
-/** The marks of a class and of those that it extends, nearest first. */
+/** The marks of a class and of those that it extends, nearest first. A method that a subclass marks again for the same event counts once. */
 export function onMarks(consumerClass: Type): readonly OnMark[] {
   const found: OnMark[] = [];
   for (let proto = consumerClass.prototype as object | null; proto; proto = Object.getPrototypeOf(proto) as object | null) found.push(...ownMarks(proto));
-  return found;
+  return found.filter((mark, index) => found.findIndex(({ method, event }) => method === mark.method && event === mark.event) === index);
 }
 
 const ownMarks = (target: object): readonly OnMark[] => (Reflect.getOwnMetadata(ON, target) as readonly OnMark[] | undefined) ?? [];

@@ -2,10 +2,9 @@ import type { Type } from '@nestjs/common';
 import type { Consumer } from '../../events/consumer.js';
 import { categoryOf } from '../../events/domain-event.js';
 import { SHARDS } from '../../events/event-log.js';
-import type { OnMark } from '../../events/on.js';
+import { onMarks, type OnMark } from '../../events/on.js';
 import { TandemError } from '../../kernel/errors.js';
 import { FreeProjection } from './free-projection.js';
-import { projectionMarks } from './projection-marks.js';
 import { projectionOf, type ProjectionDefinition } from './projection.js';
 import { RowProjection } from './row-projection.js';
 import type { RowStore } from './row-store.js';
@@ -31,7 +30,7 @@ export function projectionConsumer(instance: object, rows: RowStore): Consumer {
   const consumerClass = instance.constructor as Type;
   const definition = projectionOf(consumerClass);
   if (!definition) throw new TandemError('TANDEM_WIRING', `${consumerClass.name} has no @Projection`);
-  const marks = projectionMarks(consumerClass);
+  const marks = onMarks(consumerClass);
   const runs = definition.entity ? new RowProjection(instance, definition.entity as Type, marks, rows) : new FreeProjection(instance, marks, rows);
   return {
     name: definition.name,

@@ -1,20 +1,9 @@
-import type { Type } from '@nestjs/common';
 import { EventFailure, type ConsumedEvent } from '../../events/consumer.js';
 import { domainEventOf } from '../../events/domain-event.js';
 import { factsOfEvent } from '../../events/event-metadata.js';
-import { onMarks, type OnMark } from '../../events/on.js';
+import type { OnMark } from '../../events/on.js';
 import { TandemError } from '../../kernel/errors.js';
 import { runWithMessage } from '../../kernel/message-context.js';
-
-/** The marks of a projection class. A method that a subclass marks again for the same event counts once. */
-export function projectionMarks(projectionClass: Type): readonly OnMark[] {
-  const seen = new Map<string, Set<unknown>>();
-  return onMarks(projectionClass).filter(({ method, event }) => {
-    const events = seen.get(method) ?? new Set();
-    seen.set(method, events);
-    return !events.has(event) && events.add(event);
-  });
-}
 
 /** Marks by the stored type of their event. */
 export function marksByType(marks: readonly OnMark[]): ReadonlyMap<string, readonly OnMark[]> {

@@ -2,10 +2,9 @@
 import { describe, expect, it } from 'vitest';
 import { DomainEvent } from '../../events/domain-event.js';
 import type { EventMetadata } from '../../events/event-log.js';
-import { On } from '../../events/on.js';
+import { On, onMarks } from '../../events/on.js';
 import type { Delta } from './delta.js';
 import { OnDelta } from './on-delta.js';
-import { projectionMarks } from './projection-marks.js';
 import { Projection } from './projection.js';
 
 @DomainEvent('types.order-placed', { version: 1, stream: (e) => ['order', e.orderId] })
@@ -126,8 +125,8 @@ class DoesNotCompile {
 
 describe('typed projections', () => {
   it('compile where rows, keys and events fit', () => {
-    expect(projectionMarks(Compiles).map(({ method }) => method)).toEqual(['own', 'alone', 'composite', 'composite', 'several', 'adds', 'addsByLookup']);
-    expect(projectionMarks(Free)).toHaveLength(1);
+    expect(onMarks(Compiles).map(({ method }) => method)).toEqual(['own', 'alone', 'composite', 'composite', 'several', 'adds', 'addsByLookup']);
+    expect(onMarks(Free)).toHaveLength(1);
     expect(DoesNotCompile.name).toBe('DoesNotCompile');
   });
 });

@@ -1,10 +1,9 @@
 import 'reflect-metadata';
 import type { Type } from '@nestjs/common';
-import type { OnMark } from '../../events/on.js';
+import { onMarks, type OnMark } from '../../events/on.js';
 import { isTandemError } from '../../kernel/errors.js';
 import { Delta } from './delta.js';
 import { mayRunAtOnce } from './projection-consumer.js';
-import { projectionMarks } from './projection-marks.js';
 import { projectionOf, type ProjectionDefinition } from './projection.js';
 import type { RowShape, RowStore } from './row-store.js';
 
@@ -16,7 +15,7 @@ export function projectionProblems(projections: readonly Type[], rows: RowStore)
 function problemsOf(projection: Type, rows: RowStore): string[] {
   const definition = projectionOf(projection);
   if (!definition) return [`${projection.name} has no @Projection`];
-  const marks = projectionMarks(projection);
+  const marks = onMarks(projection);
   if (marks.length === 0) return [`@Projection('${definition.name}') on ${projection.name} has no method with @On or @OnDelta`];
   return definition.entity ? rowProblems(projection, definition, marks, rows) : freeProblems(projection, marks);
 }
