@@ -41,8 +41,15 @@ export function DomainEvent<E extends object>(name: string, options: DomainEvent
 /** The definition of an event class, or undefined when it has no `@DomainEvent` of its own. */
 export const domainEventOf = (eventClass: object): DomainEventDefinition | undefined => Reflect.getOwnMetadata(DOMAIN_EVENT, eventClass) as DomainEventDefinition | undefined;
 
-/** True for an instance of a class with `@DomainEvent`. */
-export const isDomainEvent = (event: object): boolean => domainEventOf(event.constructor) !== undefined;
+/** True for an instance of a class with `@DomainEvent`. @throws TANDEM_WIRING when only a class that it extends has one: it would bypass the log. */
+export function isDomainEvent(event: object): boolean {
+  if (domainEventOf(event.constructor)) return true;
+  const inherited = Reflect.getMetadata(DOMAIN_EVENT, event.constructor) as DomainEventDefinition | undefined;
+  if (!inherited) return false;
+  throw new TandemError('TANDEM_WIRING', `${event.constructor.name} extends the domain event ${inherited.eventClass.name} but has no @DomainEvent`, {
+    next: 'Give it a @DomainEvent of its own, with a name of its own.',
+  });
+}
 
 /** The stored stream name of an event. @throws TANDEM_PAYLOAD_REFUSED for an id that is empty or has characters that databases compare differently. */
 export function streamOf(event: object): string {

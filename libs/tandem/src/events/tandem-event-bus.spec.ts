@@ -39,6 +39,7 @@ class Placed {
 class Paid {
   constructor(readonly id: string) {}
 }
+class PlacedAbroad extends Placed {}
 class Plain {
   constructor(readonly id: string) {}
 }
@@ -277,6 +278,18 @@ describe('domain events outside of a command', () => {
     await expect(events.publish(new Placed('a'))).rejects.toThrow('database away');
     void events.publish(new Placed('a'));
     await eventually(() => expect(unhandled).toEqual(['database away', 'database away']));
+    await app.close();
+  });
+
+  it('are refused when only the class that theirs extends has a @DomainEvent', async () => {
+    const { app, adapters, events } = await start();
+    const refused = expect.objectContaining({
+      code: 'TANDEM_WIRING',
+      message: expect.stringContaining('PlacedAbroad extends the domain event Placed but has no @DomainEvent') as string,
+    }) as Error;
+    expect(() => events.publish(new PlacedAbroad('a'))).toThrow(refused);
+    expect(() => events.publishAll([new Plain('a'), new PlacedAbroad('a')])).toThrow(refused);
+    expect([stored(adapters), log]).toEqual([[], []]);
     await app.close();
   });
 
