@@ -36,6 +36,11 @@ export class ConsumerRegistry {
     return consumer.events.map((eventClass) => domainEventOf(eventClass)!.name);
   }
 
+  /** The class that a stored event type is read back as, or undefined when nothing here handles it. */
+  eventClassOf(type: string): Type<object> | undefined {
+    return this.byType.get(type)?.[0]?.events.find((eventClass) => domainEventOf(eventClass)!.name === type);
+  }
+
   /** Consumers that handle any of these stored event types. */
   handling(types: Iterable<string>): readonly Consumer[] {
     const found = new Set<Consumer>();

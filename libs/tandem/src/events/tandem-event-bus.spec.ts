@@ -1,4 +1,4 @@
-import { Injectable, Module } from '@nestjs/common';
+import { Injectable, Module, type Type } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import {
   AggregateRoot,
@@ -21,8 +21,10 @@ import { currentMessage } from '../kernel/message-context.js';
 import { type CommitStep, currentUnit, UnitOfWork as UnitOfWorkRunner } from '../kernel/unit-of-work.js';
 import { TandemModule } from '../tandem.module.js';
 import type { TandemSettings } from '../tandem.options.js';
+import { DurableSaga } from '../write/saga/durable-saga.js';
 import { DomainEvent } from './domain-event.js';
 import { EventCapture } from './event-capture.js';
+import { On } from './on.js';
 
 const log: string[] = [];
 let failures = 0;
@@ -37,6 +39,10 @@ class Placed {
 }
 @DomainEvent('order.paid', { version: 1, stream: (e) => ['order', e.id] })
 class Paid {
+  constructor(readonly id: string) {}
+}
+@DomainEvent('order.placed', { version: 1, stream: (e) => ['order', e.id] })
+class PlacedToo {
   constructor(readonly id: string) {}
 }
 class PlacedAbroad extends Placed {}
@@ -148,11 +154,17 @@ class Sagas {
     );
 }
 
-async function start(settings: TandemSettings = {}) {
+@DurableSaga('spec.orders')
+class OrderSaga {
+  @On(Placed)
+  placed(_event: Placed): undefined {}
+}
+
+async function start(settings: TandemSettings = {}, providers: Type[] = []) {
   const adapters = memoryAdapters();
   @Module({
     imports: [TandemModule.forRoot({ storage: adapters.storage, jobs: adapters.jobs, interceptors: [], ...settings })],
-    providers: [DoHandler, FollowHandler, Seen, Failing, Sagas],
+    providers: [DoHandler, FollowHandler, Seen, Failing, Sagas, ...providers],
   })
   class Root {}
   const app = await NestFactory.createApplicationContext(Root, { logger: false });
@@ -291,6 +303,22 @@ describe('domain events outside of a command', () => {
     expect(() => events.publishAll([new Plain('a'), new PlacedAbroad('a')])).toThrow(refused);
     expect([stored(adapters), log]).toEqual([[], []]);
     await app.close();
+  });
+
+  it('are refused when a consumer reads another class under their name, or another was published', async () => {
+    const refused = (how: string) =>
+      expect.objectContaining({ code: 'TANDEM_WIRING', message: expect.stringContaining(`"order.placed" is the name of both ${how}, which was published now`) as string }) as Error;
+    const read = await start({}, [OrderSaga]);
+    expect(() => read.events.publish(new PlacedToo('a'))).toThrow(refused('Placed, which a projection or saga handles, and PlacedToo'));
+    await read.events.publish(new Placed('a'));
+    expect(stored(read.adapters)).toEqual(['order.placed order-a 1']);
+    await read.app.close();
+
+    const unread = await start();
+    await unread.events.publish(new PlacedToo('a'));
+    expect(() => unread.events.publishAll([new PlacedToo('b'), new Placed('b')])).toThrow(refused('PlacedToo, which was published before, and Placed'));
+    expect(stored(unread.adapters)).toEqual(['order.placed order-a 1']);
+    await unread.app.close();
   });
 
   it('are refused inside a projection or a query', async () => {

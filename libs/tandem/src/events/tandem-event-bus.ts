@@ -1,9 +1,11 @@
-import { Inject, Injectable } from '@nestjs/common';
+import { Inject, Injectable, type Type } from '@nestjs/common';
 import { type AsyncContext, EventBus, type IEvent, UnhandledExceptionBus } from '@nestjs/cqrs';
+import { TandemError } from '../kernel/errors.js';
 import { handlerClassOf, HandlerPipeline } from '../kernel/handler-pipeline.js';
 import { nextMessage, runWithMessage } from '../kernel/message-context.js';
 import { UnitOfWork } from '../kernel/unit-of-work.js';
-import { isDomainEvent } from './domain-event.js';
+import { ConsumerRegistry } from './consumer-registry.js';
+import { domainEventOf, isDomainEvent } from './domain-event.js';
 import { EventCapture } from './event-capture.js';
 
 type HandlerWrapper = Parameters<EventBus['bind']>[0];
@@ -19,6 +21,9 @@ export class TandemEventBus extends EventBus {
   @Inject(EventCapture) private readonly capture!: EventCapture;
   @Inject(UnitOfWork) private readonly units!: UnitOfWork;
   @Inject(UnhandledExceptionBus) private readonly unhandled!: UnhandledExceptionBus;
+  @Inject(ConsumerRegistry) private readonly registry!: ConsumerRegistry;
+  /** Stored name → the class that was first published under it. */
+  private readonly published = new Map<string, Type<object>>();
 
   /** Outside of a unit of work a domain event gets one of its own: the promise resolves after its COMMIT. */
   override publish<E extends IEvent>(event: E, dispatcherOrContext?: unknown, context?: AsyncContext): unknown {
@@ -46,10 +51,24 @@ export class TandemEventBus extends EventBus {
   }
 
   private take(events: object[], handOver: (events: object[]) => unknown): Promise<void> | undefined {
+    for (const event of events) this.refuseSharedName(event.constructor as Type<object>);
     const taken = this.capture.take(events, (captured) => this.report(events, () => handOver(captured)));
     // Nobody has to await `publish`, and `commit()` cannot be awaited at all.
     taken?.catch((exception: unknown) => this.unhandled.publish({ cause: events[0] as IEvent, exception }));
     return taken;
+  }
+
+  /** What is read back from the log would be of the other class. A class that is only published is not known before. */
+  private refuseSharedName(eventClass: Type<object>): void {
+    const { name } = domainEventOf(eventClass)!;
+    const handled = this.registry.eventClassOf(name);
+    const first = handled ?? this.published.get(name);
+    if (!first) this.published.set(name, eventClass);
+    if (!first || first === eventClass) return;
+    const how = handled ? 'a projection or saga handles' : 'was published before';
+    throw new TandemError('TANDEM_WIRING', `"${name}" is the name of both ${first.name}, which ${how}, and ${eventClass.name}, which was published now`, {
+      next: 'Give one of them another name: what is stored under a name is read back as one class.',
+    });
   }
 
   /** A publisher of the application's own may throw or reject. */
