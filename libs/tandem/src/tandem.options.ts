@@ -1,7 +1,7 @@
 import type { CanActivate, FactoryProvider, ModuleMetadata, NestInterceptor, PipeTransform, Type } from '@nestjs/common';
 import type { CqrsModuleOptions } from '@nestjs/cqrs';
-import { closest } from 'fastest-levenshtein';
 import type { TandemJobs, TandemStorage } from './kernel/adapter.js';
+import { noSuchOption } from './kernel/known-options.js';
 import type { Identity } from './kernel/request-settings.js';
 import { LoggingInterceptor } from './telemetry/logging.interceptor.js';
 
@@ -135,7 +135,7 @@ export function resolveSettings(given: TandemSettings): ResolvedSettings {
   const taken: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(given).filter(([, option]) => option !== undefined)) {
     const expected = Object.hasOwn(EXPECTED, name) ? EXPECTED[name as keyof TandemSettings] : undefined;
-    if (!expected) problems.push(`there is no option \`${name}\` of TandemModule; the nearest is \`${closest(name, Object.keys(EXPECTED))}\``);
+    if (!expected) problems.push(noSuchOption('TandemModule', name, Object.keys(EXPECTED)));
     else if (!expected.holds(value)) problems.push(`option \`${name}\` of TandemModule is ${shown(value)}, expected ${expected.what}`);
     else taken[name] = value;
   }

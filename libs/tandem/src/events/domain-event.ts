@@ -1,6 +1,7 @@
 import 'reflect-metadata';
 import type { Type } from '@nestjs/common';
 import { TandemError } from '../kernel/errors.js';
+import { knownOptions } from '../kernel/known-options.js';
 
 /** `[category, id]`: the stream is stored as `category-id`, e.g. `order-17`. */
 export type StreamName = readonly [category: string, id: string];
@@ -19,6 +20,7 @@ export interface DomainEventDefinition<E extends object = object> extends Domain
 }
 
 const DOMAIN_EVENT = 'tandem:domain-event';
+const OPTIONS: Readonly<Record<keyof DomainEventOptions<object>, true>> = { version: true, stream: true };
 const NAME = /^[a-z0-9][a-z0-9._-]{0,119}$/;
 /** Ids are compared byte for byte, on every database. */
 const STREAM = /^[A-Za-z0-9][A-Za-z0-9._:@/+=-]{0,199}$/;
@@ -27,14 +29,15 @@ const STREAM = /^[A-Za-z0-9][A-Za-z0-9._:@/+=-]{0,199}$/;
  * Makes a class an event of the log. `e` in `stream` is the decorated class, so a misspelt member does not compile.
  *
  * @example `@DomainEvent('order.placed', { version: 1, stream: (e) => ['order', e.orderId] })`
- * @throws TANDEM_WIRING for a name that is not lower-case letters, digits, dots, dashes.
+ * @throws TANDEM_WIRING for an unknown option, a name that is not lower-case letters, digits, dots, dashes, a version that is not a whole number from 1.
  */
 export function DomainEvent<E extends object>(name: string, options: DomainEventOptions<E>): (target: Type<E>) => void {
   return (target) => {
-    if (!NAME.test(name)) throw new TandemError('TANDEM_WIRING', `@DomainEvent('${name}') on ${target.name}: a name is lower-case letters, digits, dots and dashes`);
-    if (!Number.isInteger(options.version) || options.version < 1)
-      throw new TandemError('TANDEM_WIRING', `@DomainEvent('${name}') on ${target.name}: version is a whole number from 1`);
-    Reflect.defineMetadata(DOMAIN_EVENT, Object.freeze({ ...options, name, eventClass: target }), target);
+    const where = `@DomainEvent('${name}') on ${target.name}`;
+    const given = knownOptions(where, options, OPTIONS);
+    if (!NAME.test(name)) throw new TandemError('TANDEM_WIRING', `${where}: a name is lower-case letters, digits, dots and dashes`);
+    if (!Number.isInteger(options.version) || options.version < 1) throw new TandemError('TANDEM_WIRING', `${where}: version is a whole number from 1`);
+    Reflect.defineMetadata(DOMAIN_EVENT, Object.freeze({ ...given, name, eventClass: target }), target);
   };
 }
 

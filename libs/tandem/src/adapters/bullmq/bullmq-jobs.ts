@@ -5,6 +5,7 @@ import { WakeUpTransport } from '../../events/wake-up-transport.js';
 import { JobTransport } from '../../jobs/job-transport.js';
 import type { TandemJobs } from '../../kernel/adapter.js';
 import { TandemError } from '../../kernel/errors.js';
+import { knownOptions } from '../../kernel/known-options.js';
 import { InvalidationChannel } from '../../read/query-cache/invalidation-channel.js';
 import { BullMqJobTransport } from './bullmq-job-transport.js';
 import { BullMqWakeUpTransport } from './bullmq-wake-up-transport.js';
@@ -22,13 +23,15 @@ export interface BullMqJobsOptions {
   readonly allowEviction?: boolean;
 }
 
+const OPTIONS: Readonly<Record<keyof BullMqJobsOptions, true>> = { connection: true, queuePrefix: true, allowEviction: true };
 const PREFIX = /^[a-z0-9][a-z0-9._-]{0,31}$/;
 
 /**
  * Wake-ups, jobs and cache invalidation through BullMQ. Nothing connects before the application starts.
- * @throws TANDEM_WIRING for a prefix or URL that cannot work; at start for a Redis that evicts keys.
+ * @throws TANDEM_WIRING for an unknown option, and a prefix or URL that cannot work; at start for a Redis that evicts keys.
  */
-export function bullMqJobs({ connection, queuePrefix = 'tandem', allowEviction = false }: BullMqJobsOptions): TandemJobs {
+export function bullMqJobs(options: BullMqJobsOptions): TandemJobs {
+  const { connection, queuePrefix = 'tandem', allowEviction = false } = knownOptions('bullMqJobs', options, OPTIONS);
   if (!PREFIX.test(queuePrefix)) throw new TandemError('TANDEM_WIRING', `queuePrefix "${queuePrefix}" is not up to 32 lower-case letters, digits, dots and dashes`);
   if (typeof connection === 'object' && 'postgres' in connection) {
     const config = typeof connection.postgres === 'string' ? { connectionString: urlOf(connection.postgres, 'postgres:', 'postgresql:') } : connection.postgres;

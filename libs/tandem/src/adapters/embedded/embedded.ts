@@ -1,6 +1,7 @@
 import pg from 'pg';
 import type { DataSourceOptions } from 'typeorm';
 import type { TandemJobs, TandemStorage } from '../../kernel/adapter.js';
+import { knownOptions } from '../../kernel/known-options.js';
 import { postgresJobs } from '../bullmq/bullmq-jobs.js';
 import { typeOrmStorage } from '../typeorm/typeorm-storage.js';
 import { EmbeddedPostgres } from './embedded-postgres.js';
@@ -33,8 +34,14 @@ export interface EmbeddedDefault {
 
 type PostgresOptions = Extract<DataSourceOptions, { readonly type: 'postgres' }>;
 
-/** Real TypeORM and real BullMQ on a PostgreSQL inside this process: nothing to install, one process at a time. */
-export function embedded({ dataDir, snapshotFile, ...storage }: EmbeddedOptions): EmbeddedDefault {
+const OPTIONS: Readonly<Record<keyof EmbeddedOptions, true>> = { dataDir: true, dataSource: true, tablePrefix: true, migrateCommand: true, snapshotFile: true };
+
+/**
+ * Real TypeORM and real BullMQ on a PostgreSQL inside this process: nothing to install, one process at a time.
+ * @throws TANDEM_WIRING for an unknown option, and a table prefix that is no lower-case SQL name.
+ */
+export function embedded(options: EmbeddedOptions): EmbeddedDefault {
+  const { dataDir, snapshotFile, ...storage } = knownOptions('embedded', options, OPTIONS);
   const postgres = new EmbeddedPostgres({ dataDir, snapshotFile });
   const place = { label: 'The embedded PostgreSQL', config: () => postgres.config(), Pool: postgres.Pool, oneSession: true, queuePrefix: 'tandem' };
   return {

@@ -9,6 +9,7 @@ import { JobStore } from '../../jobs/job-store.js';
 import { StorageCheck, type TandemStorage } from '../../kernel/adapter.js';
 import { Clock } from '../../kernel/clock.js';
 import { TandemError } from '../../kernel/errors.js';
+import { knownOptions } from '../../kernel/known-options.js';
 import { UnitOfWork } from '../../kernel/unit-of-work.js';
 import { RowStore } from '../../read/projection/row-store.js';
 import { isJoined } from './join-data-source.js';
@@ -35,11 +36,14 @@ export interface TypeOrmStorageOptions {
   readonly idleTimeoutMs?: number;
 }
 
+const OPTIONS: Readonly<Record<keyof TypeOrmStorageOptions, true>> = { dataSource: true, tablePrefix: true, migrateCommand: true, acquireTimeoutMs: true, idleTimeoutMs: true };
+
 /**
  * Keeps Tandem's log, checkpoints and jobs in the application's own TypeORM data source (MySQL, MariaDB or PostgreSQL), which has to be made by `tandemDataSource`.
- * @throws TANDEM_WIRING for a table prefix that is no lower-case SQL name.
+ * @throws TANDEM_WIRING for an unknown option, and a table prefix that is no lower-case SQL name.
  */
-export function typeOrmStorage({ dataSource, tablePrefix, migrateCommand, acquireTimeoutMs, idleTimeoutMs }: TypeOrmStorageOptions = {}): TandemStorage {
+export function typeOrmStorage(options: TypeOrmStorageOptions = {}): TandemStorage {
+  const { dataSource, tablePrefix, migrateCommand, acquireTimeoutMs, idleTimeoutMs } = knownOptions('typeOrmStorage', options, OPTIONS);
   const tables = tableNames(tablePrefix);
   const source = getDataSourceToken(dataSource);
   const fill = <T>(port: abstract new (...args: never[]) => T, make: (db: DataSource, ...others: never[]) => T, ...inject: unknown[]): FactoryProvider => ({

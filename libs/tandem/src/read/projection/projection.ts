@@ -9,6 +9,7 @@
 import 'reflect-metadata';
 import type { Type } from '@nestjs/common';
 import { TandemError } from '../../kernel/errors.js';
+import { knownOptions } from '../../kernel/known-options.js';
 import { SyncStrategy } from './sync-strategy.js';
 
 export interface ProjectionOptions<V extends object = object> {
@@ -33,20 +34,22 @@ export interface ProjectionDefinition extends ProjectionOptions {
 }
 
 const PROJECTION = 'tandem:projection';
+const OPTIONS: Readonly<Record<keyof ProjectionOptions, true>> = { entity: true, version: true, sync: true, parallelism: true, onError: true, tables: true };
 const NAME = /^[a-z0-9][a-z0-9._-]{0,119}$/;
 
 /**
  * Makes a provider class a projection. The name is stored with its checkpoints: renaming it is an explicit act.
- * @throws TANDEM_WIRING for a name that is not lower-case letters, digits, dots and dashes, a version or parallelism that is not a whole number from 1.
+ * @throws TANDEM_WIRING for an unknown option, a name that is not lower-case letters, digits, dots and dashes, a version or parallelism that is not a whole number from 1.
  */
 export function Projection<V extends object>(name: string, options: ProjectionOptions<V>): (target: Type<object>) => void {
   return (target) => {
     const where = `@Projection('${name}') on ${target.name}`;
+    const given = knownOptions(where, options, OPTIONS);
     if (!NAME.test(name)) throw new TandemError('TANDEM_WIRING', `${where}: a name is lower-case letters, digits, dots and dashes`);
     for (const [option, value] of Object.entries({ version: options.version, parallelism: options.parallelism ?? 1 })) {
       if (!Number.isInteger(value) || value < 1) throw new TandemError('TANDEM_WIRING', `${where}: ${option} is a whole number from 1`);
     }
-    Reflect.defineMetadata(PROJECTION, Object.freeze({ ...options, name, sync: options.sync ?? SyncStrategy.eventual() }), target);
+    Reflect.defineMetadata(PROJECTION, Object.freeze({ sync: SyncStrategy.eventual(), ...given, name }), target);
   };
 }
 

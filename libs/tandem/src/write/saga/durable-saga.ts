@@ -1,6 +1,7 @@
 import 'reflect-metadata';
 import type { Type } from '@nestjs/common';
 import { TandemError } from '../../kernel/errors.js';
+import { knownOptions } from '../../kernel/known-options.js';
 
 export interface DurableSagaOptions {
   /** Where a new saga begins in the log. Default `now`: adding a saga to an old log fires nothing. */
@@ -12,17 +13,20 @@ export interface DurableSagaDefinition extends Required<DurableSagaOptions> {
 }
 
 const DURABLE_SAGA = 'tandem:durable-saga';
+const OPTIONS: Readonly<Record<keyof DurableSagaOptions, true>> = { startFrom: true };
 const NAME = /^[a-z0-9][a-z0-9._-]{0,119}$/;
 
 /**
  * Makes a class a durable saga: its `@On` methods return the queued commands that an event causes. In one transaction the
  * commands become job rows and the saga's checkpoint advances, so each job is created exactly once per event.
- * @throws TANDEM_WIRING for a name that is not lower-case letters, digits, dots and dashes.
+ * @throws TANDEM_WIRING for an unknown option, and a name that is not lower-case letters, digits, dots and dashes.
  */
 export function DurableSaga(name: string, options: DurableSagaOptions = {}): ClassDecorator {
   return (target) => {
-    if (!NAME.test(name)) throw new TandemError('TANDEM_WIRING', `@DurableSaga('${name}') on ${target.name}: a name is lower-case letters, digits, dots and dashes`);
-    Reflect.defineMetadata(DURABLE_SAGA, Object.freeze({ startFrom: 'now', ...options, name } satisfies DurableSagaDefinition), target);
+    const where = `@DurableSaga('${name}') on ${target.name}`;
+    const given = knownOptions(where, options, OPTIONS);
+    if (!NAME.test(name)) throw new TandemError('TANDEM_WIRING', `${where}: a name is lower-case letters, digits, dots and dashes`);
+    Reflect.defineMetadata(DURABLE_SAGA, Object.freeze({ startFrom: 'now', ...given, name } satisfies DurableSagaDefinition), target);
   };
 }
 
