@@ -1,6 +1,7 @@
 import 'reflect-metadata';
 import type { Type } from '@nestjs/common';
 import { TandemError } from '../kernel/errors.js';
+import { knownOptions } from '../kernel/known-options.js';
 
 export interface QueuedCommandOptions {
   /** BullMQ queue, prefixed with the application's own prefix. */
@@ -27,19 +28,31 @@ export interface QueuedCommandDefinition extends Required<QueuedCommandOptions> 
 
 const QUEUED_COMMAND = 'tandem:queued-command';
 const NAME = /^[a-z0-9][a-z0-9._-]{0,119}$/;
+const OPTIONS: Readonly<Record<keyof QueuedCommandOptions, true>> = { queue: true, effect: true, attempts: true, backoffMs: true, timeoutMs: true, concurrency: true };
+const DEFAULTS = { attempts: 5, backoffMs: 1_000, timeoutMs: 30_000, concurrency: 4 };
+const LEAST: Readonly<typeof DEFAULTS> = { attempts: 1, backoffMs: 0, timeoutMs: 1, concurrency: 1 };
 
 /**
  * Makes a command one that may be queued: a saga returns it, or `DurableJobs.enqueue` takes it. The name is stored with the job.
- * @throws TANDEM_WIRING for a name or queue that is not lower-case letters, digits, dots and dashes.
+ * @throws TANDEM_WIRING for an unknown option, a name or queue that is not lower-case letters, digits, dots and dashes, an effect that there is not, a number that is not whole or too small.
  */
 export function QueuedCommand(name: string, options: QueuedCommandOptions): ClassDecorator {
   return (target) => {
-    for (const given of [name, options.queue]) {
-      if (!NAME.test(given)) throw new TandemError('TANDEM_WIRING', `@QueuedCommand('${name}') on ${target.name}: "${given}" is not lower-case letters, digits, dots and dashes`);
-    }
-    const definition: Omit<QueuedCommandDefinition, 'commandClass'> = { attempts: 5, backoffMs: 1_000, timeoutMs: 30_000, concurrency: 4, ...options, name };
+    const where = `@QueuedCommand('${name}') on ${target.name}`;
+    const definition: Omit<QueuedCommandDefinition, 'commandClass'> = { ...DEFAULTS, ...knownOptions(where, options, OPTIONS), name };
+    const problem = problemOf(definition);
+    if (problem) throw new TandemError('TANDEM_WIRING', `${where}: ${problem}`);
     Reflect.defineMetadata(QUEUED_COMMAND, Object.freeze({ ...definition, commandClass: target }), target);
   };
+}
+
+function problemOf(definition: Omit<QueuedCommandDefinition, 'commandClass'>): string | undefined {
+  const { name, queue, effect } = definition;
+  for (const given of [name, queue]) if (typeof given !== 'string' || !NAME.test(given)) return `"${given}" is not lower-case letters, digits, dots and dashes`;
+  if (effect !== 'sql' && effect !== 'external') return `effect is 'sql' or 'external'`;
+  const numbers = Object.entries(LEAST) as [keyof typeof LEAST, number][];
+  const wrong = numbers.find(([option, least]) => !Number.isSafeInteger(definition[option]) || definition[option] < least);
+  return wrong && `${wrong[0]} is a whole number from ${wrong[1]}`;
 }
 
 /** The definition of a command class, or undefined when it has no `@QueuedCommand` of its own. */

@@ -1,0 +1,37 @@
+import { describe, expect, it } from 'vitest';
+import { QueuedCommand, type QueuedCommandOptions, queuedCommandOf } from './queued-command.js';
+
+class Decorated {}
+const queued = (options: object) => QueuedCommand('spec.mail', { queue: 'mail', effect: 'sql', ...options } as QueuedCommandOptions)(Decorated);
+const wiring = (sentence: string) => expect.objectContaining({ code: 'TANDEM_WIRING', message: expect.stringContaining(sentence) as string }) as Error;
+
+describe('an option of @QueuedCommand that cannot work', () => {
+  const cases: [options: object, sentence: string][] = [
+    [{ attempts: 0 }, 'attempts is a whole number from 1'],
+    [{ attempts: 1.5 }, 'attempts is a whole number from 1'],
+    [{ backoffMs: -1 }, 'backoffMs is a whole number from 0'],
+    [{ timeoutMs: 0 }, 'timeoutMs is a whole number from 1'],
+    [{ timeoutMs: '5' }, 'timeoutMs is a whole number from 1'],
+    [{ concurrency: 0 }, 'concurrency is a whole number from 1'],
+    [{ concurrency: Number.NaN }, 'concurrency is a whole number from 1'],
+    [{ effect: 'both' }, "effect is 'sql' or 'external'"],
+    [{ effect: undefined }, "effect is 'sql' or 'external'"],
+    [{ queue: undefined }, '"undefined" is not lower-case letters'],
+    [{ queue: 'Mail' }, '"Mail" is not lower-case letters'],
+  ];
+  it.each(cases)('is refused: %j', (options, sentence) => expect(() => queued(options)).toThrow(wiring(`@QueuedCommand('spec.mail') on Decorated: ${sentence}`)));
+
+  it('is refused where there is none of its name', () => {
+    expect(() => queued({ timeout: 1 })).toThrow(wiring("there is no option `timeout` of @QueuedCommand('spec.mail') on Decorated; the nearest is `timeoutMs`"));
+  });
+
+  it('is not one that is undefined, which leaves the default as it is', () => {
+    queued({ attempts: undefined, backoffMs: undefined, timeoutMs: undefined, concurrency: undefined, unknown: undefined });
+    expect(queuedCommandOf(Decorated)).toMatchObject({ attempts: 5, backoffMs: 1_000, timeoutMs: 30_000, concurrency: 4 });
+  });
+
+  it('is none of the least that can: one attempt, no pause', () => {
+    queued({ attempts: 1, backoffMs: 0, timeoutMs: 1, concurrency: 1 });
+    expect(queuedCommandOf(Decorated)).toMatchObject({ attempts: 1, backoffMs: 0, timeoutMs: 1, concurrency: 1 });
+  });
+});
