@@ -6,6 +6,8 @@ export interface ColumnTypes {
   /** Text that is a key: compared by its code points, without regard to language. */
   readonly textKey: (length: number) => string;
   readonly money: string;
+  /** Of the money of many documents. */
+  readonly sum: string;
   readonly instant: string;
   readonly long: string;
   readonly int: string;
@@ -22,6 +24,7 @@ const MYSQL: ColumnTypes = {
   text: (length) => `varchar(${length})`,
   textKey: (length) => `varchar(${length}) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin`,
   money: 'decimal(19,4)',
+  sum: 'decimal(30,4)',
   instant: 'datetime(6)',
   long: 'mediumtext',
   int: 'int',
@@ -35,6 +38,7 @@ const POSTGRES: ColumnTypes = {
   text: (length) => `varchar(${length})`,
   textKey: bytesPostgres,
   money: 'decimal(19,4)',
+  sum: 'decimal(30,4)',
   instant: 'timestamptz',
   long: 'text',
   int: 'integer',

@@ -57,8 +57,8 @@ function readTables(t: ColumnTypes): Table[] {
       columns: { id: t.id, customer_id: `${t.id} NULL`, country: t.textKey(60), status: t.asciiKey(16), placed_at: t.instant, total: t.money, lines: t.long },
       primaryKey: ['id'],
     },
-    { name: 'shop_customer_spending', columns: { customer_id: t.id, ...counts, spent: `${t.money} DEFAULT 0` }, primaryKey: ['customer_id'] },
-    { name: 'shop_country_sales', columns: { country: t.textKey(60), ...counts, net_sales: `${t.money} DEFAULT 0` }, primaryKey: ['country'] },
+    { name: 'shop_customer_spending', columns: { customer_id: t.id, ...counts, spent: `${t.sum} DEFAULT 0` }, primaryKey: ['customer_id'] },
+    { name: 'shop_country_sales', columns: { country: t.textKey(60), ...counts, net_sales: `${t.sum} DEFAULT 0` }, primaryKey: ['country'] },
   ];
 }
 

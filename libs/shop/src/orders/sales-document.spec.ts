@@ -56,7 +56,7 @@ describe('salesDocument', () => {
     ['lines.0.quantity', { lines: [{ sku: 'a', quantity: 0, unitPrice: '1' }] }],
     ['lines.0.quantity', { lines: [{ sku: 'a', quantity: 1.5, unitPrice: '1' }] }],
     ['lines.0.unitPrice', { lines: [{ sku: 'a', quantity: 1, unitPrice: '-1' }] }],
-    ['lines', { lines: [{ sku: 'a', quantity: 1_000_000, unitPrice: '1000000000' }] }],
+    ['lines', { lines: [{ sku: 'a', quantity: 1_000_000, unitPrice: '1000000' }] }],
   ])('refuses a wrong %s', (field, changes) => {
     expect(() => salesDocument(given(changes))).toThrow(expect.objectContaining({ code: 'SHOP_INVALID', field }));
   });

@@ -17,6 +17,6 @@ export class CountrySales {
   returns!: number;
 
   /** Placed − cancelled − returned. */
-  @Column({ name: 'net_sales', type: 'decimal', precision: 19, scale: 4, default: 0 })
+  @Column({ name: 'net_sales', type: 'decimal', precision: 30, scale: 4, default: 0 })
   netSales!: string;
 }

@@ -17,6 +17,6 @@ export class CustomerSpending {
   returns!: number;
 
   /** Placed − cancelled − returned. */
-  @Column({ type: 'decimal', precision: 19, scale: 4, default: 0 })
+  @Column({ type: 'decimal', precision: 30, scale: 4, default: 0 })
   spent!: string;
 }

@@ -3,7 +3,7 @@ import { Query, QueryHandler } from '@nestjs/cqrs';
 import { InjectRepository } from '@nestjs/typeorm';
 import { CacheResult, Reads } from 'nest-tandem';
 import { Repository } from 'typeorm';
-import { parseMoney } from '../../money/money.js';
+import { storedSum } from '../../money/money.js';
 import { CountrySales } from './country-sales.js';
 
 export interface CountrySalesLine {
@@ -26,6 +26,6 @@ export class GetCountrySalesHandler implements IQueryHandler<GetCountrySales> {
 
   async execute(): Promise<CountrySalesLine[]> {
     const rows = await this.rows.find({ order: { country: 'ASC' } });
-    return rows.map(({ country, orders, returns, netSales }) => ({ country, orders, returns, netSales: parseMoney(netSales, 'netSales') }));
+    return rows.map(({ country, orders, returns, netSales }) => ({ country, orders, returns, netSales: storedSum(netSales) }));
   }
 }

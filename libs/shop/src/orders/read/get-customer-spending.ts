@@ -3,7 +3,7 @@ import { Query, QueryHandler } from '@nestjs/cqrs';
 import { InjectRepository } from '@nestjs/typeorm';
 import { CacheResult, Reads } from 'nest-tandem';
 import { Repository } from 'typeorm';
-import { parseMoney } from '../../money/money.js';
+import { storedSum } from '../../money/money.js';
 import { CustomerSpending } from './customer-spending.js';
 
 export interface SpendingDetails {
@@ -31,6 +31,6 @@ export class GetCustomerSpendingHandler implements IQueryHandler<GetCustomerSpen
 
   async execute({ customerId }: GetCustomerSpending): Promise<SpendingDetails | null> {
     const row = await this.rows.findOneBy({ customerId });
-    return row && { customerId, orders: row.orders, cancelled: row.cancelled, returns: row.returns, spent: parseMoney(row.spent, 'spent') };
+    return row && { customerId, orders: row.orders, cancelled: row.cancelled, returns: row.returns, spent: storedSum(row.spent) };
   }
 }
