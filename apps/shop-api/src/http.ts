@@ -4,6 +4,7 @@ import { DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
 import helmet from 'helmet';
 import { InvalidRequest } from './invalid-request.js';
 import { ProblemDetailsFilter } from './problem-details.filter.js';
+import { RequestShapePipe } from './request-shape.pipe.js';
 
 const BODY_LIMIT_BYTES = 1024 * 1024;
 
@@ -12,7 +13,10 @@ export function configureHttp(app: NestExpressApplication): void {
   // Swagger's page is served over plain HTTP in development: browsers must not be told to fetch its parts by HTTPS.
   app.use(helmet({ contentSecurityPolicy: { directives: { 'upgrade-insecure-requests': null } }, strictTransportSecurity: false }));
   app.useBodyParser('json', { limit: BODY_LIMIT_BYTES });
-  app.useGlobalPipes(new ValidationPipe({ transform: true, whitelist: true, forbidNonWhitelisted: true, exceptionFactory: (errors) => InvalidRequest.of(errors) }));
+  app.useGlobalPipes(
+    new RequestShapePipe(),
+    new ValidationPipe({ transform: true, whitelist: true, forbidNonWhitelisted: true, exceptionFactory: (errors) => InvalidRequest.of(errors) }),
+  );
   app.useGlobalFilters(app.get(ProblemDetailsFilter));
   const description = new DocumentBuilder()
     .setTitle('Tandem shop')

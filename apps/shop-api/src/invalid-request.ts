@@ -6,11 +6,20 @@ export interface FieldProblem {
   readonly message: string;
 }
 
-/** A request whose body, path or query breaks rules: all of them, field by field. */
+/** An answer is no longer than its reader's patience, whatever the request was. */
+const MOST_TOLD = 100;
+const MOST_NAMED = 10;
+
+/** A request whose body, path or query breaks rules, field by field: the first 100 of them. */
 export class InvalidRequest extends Error {
-  constructor(readonly fields: readonly FieldProblem[]) {
-    super(`${fields.length === 1 ? 'One field is' : `${fields.length} fields are`} wrong: ${fields.map(({ field }) => field).join(', ')}.`);
+  readonly fields: readonly FieldProblem[];
+
+  constructor(all: readonly FieldProblem[]) {
+    const names = [...new Set(all.map(({ field }) => field))];
+    const listed = names.slice(0, MOST_NAMED).join(', ');
+    super(`${names.length === 1 ? 'One field is' : `${names.length} fields are`} wrong: ${listed}${names.length > MOST_NAMED ? ', …' : ''}.`);
     this.name = 'InvalidRequest';
+    this.fields = all.slice(0, MOST_TOLD);
   }
 
   static of(errors: readonly ValidationError[]): InvalidRequest {

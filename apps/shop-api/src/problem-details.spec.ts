@@ -35,6 +35,13 @@ describe('problem details', () => {
     expect(JSON.stringify(problemOf(Object.assign(new Error(`${SECRET} refused`), { code: 'ECONNREFUSED' })))).not.toMatch(/s3cret/);
   });
 
+  it('tells no more than a hundred fields, and how many there are', () => {
+    const problem = problemOf(new InvalidRequest(Array.from({ length: 1_500 }, (_, n) => ({ field: `lines[${n}].sku`, message: 'sku is missing' }))));
+    expect(problem.errors).toHaveLength(100);
+    expect(problem.detail).toMatch(/^1500 fields are wrong: lines\[0\]\.sku, .*, …\.$/);
+    expect(JSON.stringify(problem).length).toBeLessThan(10_000);
+  });
+
   it('names every field, of requests and of messages alike', () => {
     expect(problemOf(new InvalidRequest([{ field: 'name', message: 'name must be a text' }]))).toMatchObject({
       status: 400,

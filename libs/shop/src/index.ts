@@ -14,7 +14,7 @@ export { GetCountrySales, type CountrySalesLine } from './orders/read/get-countr
 export { GetCustomerSpending, type SpendingDetails } from './orders/read/get-customer-spending.js';
 export { GetOrder, type OrderDetails } from './orders/read/get-order.js';
 export { OrderView } from './orders/read/order-view.js';
-export type { GivenDocument, SalesLine } from './orders/sales-document.js';
+export { MOST_LINES, type GivenDocument, type SalesLine } from './orders/sales-document.js';
 export { CancelOrder } from './orders/write/cancel-order.js';
 export { Order } from './orders/write/order.js';
 export { PlaceOrder, type Written } from './orders/write/place-order.js';
