@@ -60,6 +60,10 @@ describe('request bodies', () => {
     ['a name that is null', UpdateUserBody, { name: null, email: 'ann@example.com' }],
     ['a limit of 101', ListUsersParams, { limit: '101' }],
     ['a limit in words', ListUsersParams, { limit: 'ten' }],
+    ['a limit in hexadecimal', ListUsersParams, { limit: '0x10' }],
+    ['a limit with an exponent', ListUsersParams, { limit: '1e1' }],
+    ['a limit that is empty', ListUsersParams, { limit: '' }],
+    ['a search for a control character', ListUsersParams, { search: 'a\u0000b' }],
     ['a limit given twice', ListUsersParams, { limit: ['1', '2'] }],
     ['a path id with a percent', IdParam, { id: 'a%' }],
   ])('refuse %s', async (_, metatype, value) => {

@@ -1,11 +1,12 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { Type } from 'class-transformer';
+import { Transform } from 'class-transformer';
 import { IsInt, IsOptional, IsString, Max, MaxLength, Min, ValidateIf } from 'class-validator';
 import { Follows } from '../http/field-rules.js';
 import { EMAIL_LENGTH, parseEmail } from '../values/email.js';
 import { parseUserId } from '../values/identifier.js';
 import { NAME_LENGTH, parseName } from '../values/text.js';
 import { DEFAULT_PAGE, LARGEST_PAGE } from './read/list-users.js';
+import { parseSearch } from './read/search-text.js';
 import { UserDetails } from './read/user-details.js';
 
 export class CreateUserBody {
@@ -36,16 +37,18 @@ export class UpdateUserBody {
   email?: string;
 }
 
+/** Plain digits only: `Number` reads `0x10`, `1e1` and an empty text as numbers too. */
+const wholeNumber = (value: unknown): unknown => (typeof value === 'string' && /^\d{1,9}$/.test(value) ? Number(value) : value);
+
 export class ListUsersParams {
   @ApiPropertyOptional({ example: 'ann', description: 'Part of a name or an e-mail address, in any case of letters.' })
   @IsOptional()
-  @IsString()
-  @MaxLength(100)
+  @Follows('isSearch', parseSearch)
   search?: string;
 
   @ApiPropertyOptional({ minimum: 1, maximum: LARGEST_PAGE, default: DEFAULT_PAGE })
   @IsOptional()
-  @Type(() => Number)
+  @Transform(({ value }: { value: unknown }) => wholeNumber(value))
   @IsInt()
   @Min(1)
   @Max(LARGEST_PAGE)

@@ -65,6 +65,12 @@ describe.each(sqlBackends())('ListUsers on $name', (backend) => {
     expect(second.nextCursor).toBeNull();
   });
 
+  it('refuses what a database cannot compare', async () => {
+    await expect(list({ search: 'a\u0000b' })).rejects.toMatchObject({ code: 'SHOP_INVALID', field: 'search' });
+    const far = Buffer.from(JSON.stringify([-8_640_000_000_000_000, 'a'])).toString('base64url');
+    await expect(list({ cursor: far })).rejects.toMatchObject({ code: 'SHOP_CURSOR_INVALID' });
+  });
+
   it.each([0, 101, 1.5, Number.NaN])('refuses a limit of %d', async (limit) => {
     await expect(list({ limit })).rejects.toMatchObject({ code: 'SHOP_INVALID' });
   });

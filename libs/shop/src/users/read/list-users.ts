@@ -4,7 +4,7 @@ import { InjectRepository } from '@nestjs/typeorm';
 import { Reads } from 'nest-tandem';
 import { Repository } from 'typeorm';
 import { InvalidValueError } from '../../shop-error.js';
-import { searchPattern } from './search-text.js';
+import { parseSearch, searchPattern } from './search-text.js';
 import { decodeCursor, encodeCursor } from './user-cursor.js';
 import type { UserDetails } from './user-details.js';
 import { userDetails } from './user-details.js';
@@ -27,7 +27,7 @@ export interface UserListOptions {
   readonly cursor?: string;
 }
 
-/** Users in the order of their creation, page by page. @throws SHOP_CURSOR_INVALID; SHOP_INVALID for a limit out of range */
+/** Users in the order of their creation, page by page. @throws SHOP_CURSOR_INVALID; SHOP_INVALID for a limit out of range or a search with control characters */
 export class ListUsers extends Query<UserPage> {
   constructor(readonly options: UserListOptions = {}) {
     super();
@@ -42,8 +42,9 @@ export class ListUsersHandler implements IQueryHandler<ListUsers> {
   async execute({ options }: ListUsers): Promise<UserPage> {
     const limit = options.limit ?? DEFAULT_PAGE;
     if (!Number.isInteger(limit) || limit < 1 || limit > LARGEST_PAGE) throw new InvalidValueError('limit', `must be a whole number from 1 to ${LARGEST_PAGE}`);
+    const search = parseSearch(options.search ?? '', 'search').trim();
     const rows = this.views.createQueryBuilder('user').orderBy('user.createdAt', 'ASC').addOrderBy('user.id', 'ASC');
-    if (options.search?.trim()) rows.andWhere("user.searchText LIKE :pattern ESCAPE '!'", { pattern: searchPattern(options.search) });
+    if (search) rows.andWhere("user.searchText LIKE :pattern ESCAPE '!'", { pattern: searchPattern(search) });
     if (options.cursor) rows.andWhere('(user.createdAt > :createdAt OR (user.createdAt = :createdAt AND user.id > :id))', decodeCursor(options.cursor));
     // One more than asked for tells whether there is a next page.
     const views = await rows.limit(limit + 1).getMany();

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { searchable, searchPattern } from './search-text.js';
+import { parseSearch, searchable, searchPattern } from './search-text.js';
 import { decodeCursor, encodeCursor } from './user-cursor.js';
 
 const word = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url');
@@ -10,12 +10,37 @@ describe('user cursor', () => {
     expect(decodeCursor(encodeCursor(place))).toEqual(place);
   });
 
-  it.each(['', 'x', '%%%', word(null), word({}), word([]), word([1]), word(['1', 'ann']), word([1, 'a b']), word([1e20, 'ann']), word([1, 'ann', 2])])('refuses %j', (text) => {
+  it.each([
+    '',
+    'x',
+    '%%%',
+    word(null),
+    word({}),
+    word([]),
+    word([1]),
+    word(['1', 'ann']),
+    word([1, 'a b']),
+    word([1e20, 'ann']),
+    word([8.64e15, 'ann']),
+    word([-8.64e15, 'ann']),
+    word([-1, 'ann']),
+    word([1.5, 'ann']),
+    word([1, 'a\u0000']),
+    word([1, 'ann', 2]),
+  ])('refuses %j', (text) => {
     expect(() => decodeCursor(text)).toThrow(expect.objectContaining({ code: 'SHOP_CURSOR_INVALID' }));
   });
 });
 
 describe('search text', () => {
+  it.each(['', ' ', 'ann', '50%_off!', 'Élodie 🦊', 'x'.repeat(100)])('takes %j', (search) => {
+    expect(parseSearch(search, 'search')).toBe(search);
+  });
+
+  it.each(['\u0000', 'a\u0000b', 'a\nb', '\ud800', '\ufffd', 'x'.repeat(101), 7, ['ann'], null])('refuses %j', (search) => {
+    expect(() => parseSearch(search, 'search')).toThrow(expect.objectContaining({ code: 'SHOP_INVALID', field: 'search' }));
+  });
+
   it('finds the signs of LIKE as what they are', () => {
     expect(searchPattern(' 50%_Off! ')).toBe('%50!%!_off!!%');
   });
