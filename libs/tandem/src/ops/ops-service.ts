@@ -13,6 +13,8 @@ import { PerformanceAnalyzer } from '../telemetry/performance-analyzer.js';
 import type { PerformanceReport } from '../telemetry/performance-report.js';
 
 const LISTED = 100;
+/** What names of tenants and streams consist of: an id outside of it is none, and some databases refuse to compare it. */
+const ID = /^[\x20-\x7e]{0,200}$/;
 
 export interface OpsStatus {
   readonly consumers: readonly ConsumerStatus[];
@@ -27,6 +29,8 @@ export interface RetriedStreams {
   /** Streams that are tried again at once. */
   readonly retried: number;
 }
+
+const isId = (value: unknown): value is string => typeof value === 'string' && ID.test(value);
 
 @Injectable()
 export class OpsService {
@@ -67,7 +71,9 @@ export class OpsService {
     const { consumer, tenant, stream, ...unknown } = given;
     const violations = [
       ...(typeof consumer === 'string' && this.registry.has(consumer) ? [] : [{ path: 'consumer', message: 'consumer must name a projection or saga of this application' }]),
-      ...Object.entries({ tenant, stream }).flatMap(([path, value]) => (value === undefined || typeof value === 'string' ? [] : [{ path, message: `${path} must be a string` }])),
+      ...Object.entries({ tenant, stream }).flatMap(([path, value]) =>
+        value === undefined || isId(value) ? [] : [{ path, message: `${path} must be an id, as the status shows it` }],
+      ),
       ...Object.keys(unknown).map((path) => ({ path, message: `${path} is not known here` })),
     ];
     if (violations.length > 0) throw new TandemError('TANDEM_VALIDATION', 'What to retry is not clear', { data: { violations } });

@@ -96,13 +96,20 @@ describe('TandemOpsModule', () => {
     expect(retries).toEqual([{ consumer: 'orders.order-view', stream: 'order-7' }]);
   });
 
-  it.each([undefined, {}, { consumer: 'nobody' }, { consumer: 'orders.order-view', stream: 7 }, { consumer: 'orders.order-view', all: true }])(
-    'refuses to retry %o',
-    async (body) => {
-      await start({ guards: [LocalOnlyGuard] });
-      await expect(app!.get(OpsService).retryDeadLetters(body)).rejects.toSatisfy((error) => error instanceof TandemError && error.code === 'TANDEM_VALIDATION');
-    },
-  );
+  const named = { consumer: 'orders.order-view' };
+  it.each([
+    undefined,
+    {},
+    { consumer: 'nobody' },
+    { ...named, stream: 7 },
+    { ...named, stream: 'a\u0000b' },
+    { ...named, tenant: 'ä' },
+    { ...named, stream: 'x'.repeat(201) },
+    { ...named, all: true },
+  ])('refuses to retry %o', async (body) => {
+    await start({ guards: [LocalOnlyGuard] });
+    await expect(app!.get(OpsService).retryDeadLetters(body)).rejects.toSatisfy((error) => error instanceof TandemError && error.code === 'TANDEM_VALIDATION');
+  });
 
   it('asks every guard in order, before every route, on the path that was given', async () => {
     const ask = await start({ guards: [FirstGuard, SecondGuard], path: 'intern/ops' });
