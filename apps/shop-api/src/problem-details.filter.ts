@@ -16,8 +16,9 @@ export class ProblemDetailsFilter implements ExceptionFilter {
 
   catch(error: unknown, host: ArgumentsHost): void {
     const { httpAdapter } = this.adapterHost;
-    const response: unknown = host.switchToHttp().getResponse();
-    const { correlationId } = this.context;
+    const http = host.switchToHttp();
+    const response = http.getResponse<unknown>();
+    const { correlationId } = this.context.ofRequest(http.getRequest<object>());
     const problem = { ...problemOf(error), correlationId };
     if (problem.status >= 500) {
       this.logger.error(

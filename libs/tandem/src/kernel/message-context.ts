@@ -34,6 +34,8 @@ interface Carried {
 
 const carrier = new AsyncLocalStorage<Carried>();
 const never = new AbortController().signal;
+/** Exception filters and whatever else answers an HTTP request run outside of the storage: they have the request in hand. */
+const requests = new WeakMap<object, MessageFacts>();
 
 /** The facts of the message being handled, or undefined outside of any. */
 export const currentMessage = (): MessageFacts | undefined => carrier.getStore()?.facts;
@@ -45,6 +47,9 @@ export const currentNotes = (): RequestNotes | undefined => carrier.getStore()?.
 export function runWithMessage<T>(facts: MessageFacts, work: () => T, notes?: RequestNotes): T {
   return carrier.run({ facts, notes: notes ?? carrier.getStore()?.notes ?? {} }, work);
 }
+
+/** Says which chain an HTTP request has begun. */
+export const rememberRequest = (request: object, facts: MessageFacts): void => void requests.set(request, facts);
 
 /** The facts of a new message caused by the current one (or by nothing: then it starts a chain). */
 export function nextMessage(own: Partial<MessageFacts> = {}): MessageFacts {
@@ -64,6 +69,17 @@ export class MessageContext {
   private get facts(): MessageFacts {
     return currentMessage() ?? nextMessage();
   }
+
+  /**
+   * The facts of the chain that an HTTP request began, for exception filters, which run outside of it. A request that was refused
+   * before (by a guard, by the router) has those of a chain of its own, the same each time.
+   */
+  ofRequest(request: object): MessageFacts {
+    const facts = requests.get(request) ?? this.facts;
+    rememberRequest(request, facts);
+    return facts;
+  }
+
   get messageId(): string {
     return this.facts.messageId;
   }

@@ -1,14 +1,15 @@
 import { type CallHandler, type ExecutionContext, ForbiddenException } from '@nestjs/common';
 import { defer, lastValueFrom, of } from 'rxjs';
 import { describe, expect, it } from 'vitest';
-import { currentMessage, currentNotes, type MessageFacts, type RequestNotes } from './message-context.js';
+import { currentMessage, currentNotes, MessageContext, type MessageFacts, type RequestNotes } from './message-context.js';
 import { RequestContextInterceptor } from './request-context.interceptor.js';
 import type { Identity } from './request-settings.js';
 
 const TRACE = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
 
 function contextOf(type: string, headers: object = {}): ExecutionContext {
-  return { getType: () => type, switchToHttp: () => ({ getRequest: () => ({ headers, user: { sub: 'ann', org: 'acme' } }) }) } as unknown as ExecutionContext;
+  const request = { headers, user: { sub: 'ann', org: 'acme' } };
+  return { getType: () => type, switchToHttp: () => ({ getRequest: () => request }) } as unknown as ExecutionContext;
 }
 const below: CallHandler = { handle: () => defer(async () => (await Promise.resolve(), { facts: currentMessage(), notes: currentNotes() })) };
 const run = (context: ExecutionContext, identity?: Identity) =>
@@ -26,6 +27,16 @@ describe('RequestContextInterceptor', () => {
     expect(first.facts!.correlationId).not.toBe(second.facts!.correlationId);
     expect(first.notes).toBeDefined();
     expect(first.notes).not.toBe(second.notes);
+  });
+
+  it('is known by the request where the chain is over, as in an exception filter', async () => {
+    const context = contextOf('http');
+    const request = context.switchToHttp().getRequest<object>();
+    const { facts } = await run(context);
+    expect(new MessageContext().ofRequest(request)).toBe(facts);
+    const refused = {};
+    expect(new MessageContext().ofRequest(refused).correlationId).not.toBe(facts!.correlationId);
+    expect(new MessageContext().ofRequest(refused)).toBe(new MessageContext().ofRequest(refused));
   });
 
   it('takes a well-formed traceparent over and no other', async () => {

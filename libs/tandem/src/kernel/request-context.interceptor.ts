@@ -1,6 +1,6 @@
 import { type CallHandler, type ExecutionContext, Injectable, type NestInterceptor } from '@nestjs/common';
 import { Observable } from 'rxjs';
-import { type MessageFacts, runWithMessage } from './message-context.js';
+import { type MessageFacts, rememberRequest, runWithMessage } from './message-context.js';
 import { newId } from './new-id.js';
 import { RequestSettings } from './request-settings.js';
 
@@ -19,6 +19,7 @@ export class RequestContextInterceptor implements NestInterceptor {
   intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
     if (context.getType() !== 'http') return next.handle();
     const facts = this.factsOf(context);
+    rememberRequest(context.switchToHttp().getRequest<object>(), facts);
     const notes = {};
     return new Observable((subscriber) => runWithMessage(facts, () => next.handle().subscribe(subscriber), notes));
   }
