@@ -3,7 +3,7 @@ import { InvalidValueError } from '../shop-error.js';
 /** Ids of users, customers, orders and returns: they stand in paths, stream names and file names. */
 export const ID_PATTERN = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 const SKU_PATTERN = /^[A-Za-z0-9][A-Za-z0-9._/-]{0,63}$/;
-/** `GET /users/count` is a path of its own. */
+/** `GET /users/count` is a path of its own, in any case of letters. */
 const RESERVED_USER_IDS: ReadonlySet<string> = new Set(['count']);
 
 /** @throws SHOP_INVALID */
@@ -15,7 +15,7 @@ export function parseId(value: unknown, field: string): string {
 /** @throws SHOP_INVALID, also for a word that is a path of the API */
 export function parseUserId(value: unknown, field: string): string {
   const id = parseId(value, field);
-  if (RESERVED_USER_IDS.has(id)) throw new InvalidValueError(field, `must not be "${id}", which is a path of the API`);
+  if (RESERVED_USER_IDS.has(id.toLowerCase())) throw new InvalidValueError(field, `must not be "${id}", which is a path of the API`);
   return id;
 }
 

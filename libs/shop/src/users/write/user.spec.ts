@@ -46,6 +46,7 @@ describe('User', () => {
   it.each([
     ['an id with a slash', { id: 'a/b' }],
     ['an id that is a path', { id: 'count' }],
+    ['an id that is a path in other letters', { id: 'Count' }],
     ['an id of 65 letters', { id: 'a'.repeat(65) }],
     ['no name', { name: '  ' }],
     ['a name of 101 letters', { name: 'ä'.repeat(101) }],
