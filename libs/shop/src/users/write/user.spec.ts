@@ -16,6 +16,10 @@ describe('User', () => {
     expect(user.getUncommittedEvents()).toEqual([new UserCreated('ann', 'Ann Archer', 'Ann@Example.com')]);
   });
 
+  it.each(['👩\u200d🌾', '\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645', 'Ĺ̥', '李'])('may be called %s', (name) => {
+    expect(User.create({ id: 'ann', name, email: 'ann@example.com' }).name).toBe(name.normalize('NFC'));
+  });
+
   it('tells of a new name and a new e-mail, each once', () => {
     const user = known();
     user.rename('Ann Baker');
@@ -50,6 +54,8 @@ describe('User', () => {
     ['an id of 65 letters', { id: 'a'.repeat(65) }],
     ['no name', { name: '  ' }],
     ['a name of 101 letters', { name: 'ä'.repeat(101) }],
+    ['a name that nobody sees', { name: '\u200b\u2060' }],
+    ['a name that turns the line around', { name: 'Ann \u202eevE' }],
     ['a name of two lines', { name: 'Ann\nBcc: eve@example.com' }],
     ['an e-mail without a domain', { email: 'ann@' }],
     ['an e-mail of 255 letters', { email: `${'a'.repeat(64)}@${'b'.repeat(60)}.${'c'.repeat(60)}.${'d'.repeat(60)}.example` }],
