@@ -42,7 +42,14 @@ const NO_CUSTOMER = '(blank)';
 const PRICES = ['0', '0.0001', '1.85', '3.9', '4.775', '4.8533', '11062.06', '0.1', '0.2', '999999.9999'] as const;
 
 const NOT_INVOICES: readonly Partial<Row>[] = [{ number: 'A563185' }, { number: '53636' }, { number: '5363650' }, { number: 'c536379' }, { number: '' }, { number: 'C53637' }];
-const NON_POSITIVE: readonly Partial<Row>[] = [{ quantity: '0' }, { quantity: '-3' }, { quantity: '-1', price: '-1' }];
+const NON_POSITIVE: readonly Partial<Row>[] = [
+  { quantity: '0' },
+  { quantity: '-3' },
+  { quantity: '-1', price: '-1' },
+  { quantity: '-1.5' },
+  { quantity: '0.00' },
+  { quantity: '-9999999999' },
+];
 const MALFORMED: readonly Partial<Row>[] = [
   ...[{ price: '-0.01' }, { price: '1.00001' }, { price: '1e3' }, { price: '' }, { quantity: '1.5' }, { quantity: 'many' }],
   ...[{ date: '13/1/2010 8:26' }, { date: '2/29/2011 8:26' }, { date: '1/2/2011 24:00' }, { date: '2011-01-02 08:00' }],

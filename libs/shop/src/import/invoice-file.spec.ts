@@ -37,6 +37,13 @@ describe('readInvoiceLines', () => {
     ]);
   });
 
+  it('reads the number of a line with broken quotes, quoted or not', async () => {
+    expect(await read(`${HEADER}\n"600001",a,"open,1\n"600002,a\n`)).toEqual([
+      { line: 2, cells: ['600001'] },
+      { line: 3, cells: ['"600002'] },
+    ]);
+  });
+
   it('loses no empty line', async () => {
     expect(await read(`${HEADER}\n\nx`)).toEqual([
       { line: 2, cells: [''] },

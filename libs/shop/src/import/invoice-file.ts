@@ -6,6 +6,8 @@ import { INVOICE_COLUMNS } from './invoice-line.js';
 /** No invoice line comes near; a file without line ends is not read into memory whole. */
 const LONGEST_LINE = 64 * 1024;
 
+const QUOTED = /^"([^"]*)"$/;
+
 /**
  * The lines of an invoice file after its header. Each line is parsed by itself, so that a quote that is never closed spoils its
  * own line and not the rest of the file. UTF-8, with or without a byte order mark.
@@ -43,8 +45,8 @@ function cellsOf(text: string): string[] {
   try {
     return (parse(text, { relax_column_count: true, record_delimiter: '\n' }) as string[][])[0] ?? [];
   } catch {
-    // Broken quotes: with its first cell alone the rules call the line malformed.
-    return plain.slice(0, 1);
+    // Broken quotes: with its number alone the rules call the line malformed.
+    return plain.slice(0, 1).map((number) => QUOTED.exec(number)?.[1] ?? number);
   }
 }
 

@@ -49,9 +49,19 @@ describe('decideInvoice', () => {
   it.each([
     ['zero', { quantity: '0' }],
     ['below zero', { quantity: '-1' }],
+    ['zero with places', { quantity: '0.0' }],
+    ['below zero with places', { quantity: '-1.5' }],
+    ['far below zero', { quantity: '-9999999999' }],
     ['below zero, whatever comes later', { quantity: '-1', price: '-1', date: 'never' }],
   ])('has a non-positive quantity: %s', (_, changes) => {
     expect(decideInvoice(cells(changes))).toEqual({ kind: 'rejected', reason: 'non_positive_quantity' });
+  });
+
+  it.each([
+    ['too few columns', cells({ quantity: '-3' }).slice(0, 5)],
+    ['too many columns', [...cells({ quantity: '0' }), '']],
+  ])('has a non-positive quantity in a line of %s', (_, given) => {
+    expect(decideInvoice(given)).toEqual({ kind: 'rejected', reason: 'non_positive_quantity' });
   });
 
   it.each([
@@ -61,6 +71,8 @@ describe('decideInvoice', () => {
     ['no price', { price: '' }],
     ['total of a million million', { quantity: '1000000', price: '1000000' }],
     ['half a piece', { quantity: '1.5' }],
+    ['a part of a piece', { quantity: '0.5' }],
+    ['a quantity with a space', { quantity: ' -1' }],
     ['quantity in words', { quantity: 'many' }],
     ['more pieces than an order may have', { quantity: '1000001' }],
     ['thirteenth month', { date: '13/1/2010 8:26' }],

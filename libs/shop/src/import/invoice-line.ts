@@ -25,6 +25,7 @@ export type InvoiceDecision =
 
 const ORDER_NUMBER = /^\d{6}$/;
 const RETURN_NUMBER = /^C\d{6}$/;
+const NON_POSITIVE = /^(-\d+(\.\d+)?|0+(\.0+)?)$/;
 const WHOLE_NUMBER = /^-?\d{1,9}$/;
 const INVOICE_DATE = /^(\d{1,2})\/(\d{1,2})\/(\d{4}) (\d{1,2}):(\d{2})$/;
 const NO_CUSTOMER = '(blank)';
@@ -33,10 +34,11 @@ const NO_CUSTOMER = '(blank)';
 export function decideInvoice([number = '', ...fields]: InvoiceLine['cells']): InvoiceDecision {
   const kind = ORDER_NUMBER.test(number) ? 'place' : RETURN_NUMBER.test(number) ? 'return' : undefined;
   if (!kind) return rejected('not_an_invoice');
-  if (fields.length !== INVOICE_COLUMNS.length - 1) return rejected('malformed');
   const [date = '', customer = '', country = '', quantityText = '', unitPrice = ''] = fields;
+  // Asked first, whatever else is wrong with the line: a quantity below one piece, however it is written.
+  if (kind === 'place' && NON_POSITIVE.test(quantityText)) return rejected('non_positive_quantity');
+  if (fields.length !== INVOICE_COLUMNS.length - 1) return rejected('malformed');
   const quantity = WHOLE_NUMBER.test(quantityText) ? Number(quantityText) : Number.NaN;
-  if (kind === 'place' && quantity <= 0) return rejected('non_positive_quantity');
   if (kind === 'return' && !(quantity < 0)) return rejected('malformed');
   return readDocument(kind, {
     id: number,
