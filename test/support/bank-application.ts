@@ -49,17 +49,19 @@ export interface Bank {
 export interface BankOptions extends TandemSettings {
   readonly providers?: readonly Provider[];
   readonly without?: readonly Type[];
+  readonly entities?: readonly Type[];
   readonly poolSize?: number;
 }
 
-export async function startBank(place: BankPlace, { providers = [], without = [], poolSize = 10, ...settings }: BankOptions = {}): Promise<Bank> {
+export async function startBank(place: BankPlace, { providers = [], without = [], entities: ownEntities = [], poolSize = 10, ...settings }: BankOptions = {}): Promise<Bank> {
+  const entities = [...bankEntities, ...ownEntities];
   const migrations = tandemMigrations();
   const storage = place.embedded?.storage ?? typeOrmStorage();
   const jobs = place.embedded?.jobs ?? bullMqJobs({ connection: place.redisUrl ?? { postgres: place.database!.url }, queuePrefix: place.queuePrefix });
   const dataSource = async (): Promise<DataSourceOptions> => ({
     ...(place.embedded ? await place.embedded.typeOrmOptions() : place.database!.dataSourceOptions),
     ...({ poolSize } as object),
-    entities: bankEntities,
+    entities,
     migrations,
     migrationsRun: true,
     synchronize: true,
@@ -68,7 +70,7 @@ export async function startBank(place: BankPlace, { providers = [], without = []
   @Module({
     imports: [
       TypeOrmModule.forRootAsync({ useFactory: dataSource, dataSourceFactory: tandemDataSource }),
-      TypeOrmModule.forFeature(bankEntities),
+      TypeOrmModule.forFeature(entities),
       TandemModule.forRoot({ storage, jobs, interceptors: [], reconcileEveryMs: 200, consumerBackoffMs: 10, ...settings }),
     ],
     providers: [...bankProviders.filter((provider) => !without.includes(provider)), ...providers],

@@ -2,6 +2,7 @@ import type { CanActivate, FactoryProvider, ModuleMetadata, NestInterceptor, Pip
 import type { CqrsModuleOptions } from '@nestjs/cqrs';
 import type { TandemJobs, TandemStorage } from './kernel/adapter.js';
 import { noSuchOption } from './kernel/known-options.js';
+import { HANDLER_TIMEOUT_MS } from './kernel/in-time.js';
 import type { Identity } from './kernel/request-settings.js';
 import { LoggingInterceptor } from './telemetry/logging.interceptor.js';
 
@@ -43,6 +44,11 @@ export interface TandemSettings {
   readonly consumerAttempts?: number;
   /** First pause before a failed event is tried again, doubled each time, full jitter, at most 5 minutes. Default 500. */
   readonly consumerBackoffMs?: number;
+  /**
+   * A method of a projection or saga (its promise, or the Observable of a saga) must settle within this many milliseconds, or its event has failed.
+   * Default 8,000; above 10,000 the databases end the idle transaction first, and the batch is repeated as after a lost connection.
+   */
+  readonly handlerTimeoutMs?: number;
   /** A job whose worker does not renew its lease for this long goes to another worker, in milliseconds. Default 10,000. */
   readonly jobLeaseMs?: number;
   /** Done jobs are kept this long, in milliseconds. Default 7 days. */
@@ -87,6 +93,7 @@ const DEFAULTS: Required<Omit<TandemSettings, Unset>> = {
   wakeUpWindowMs: 25,
   consumerAttempts: 5,
   consumerBackoffMs: 500,
+  handlerTimeoutMs: HANDLER_TIMEOUT_MS,
   jobLeaseMs: 10_000,
   keepDoneJobsMs: 7 * 24 * 60 * 60 * 1_000,
   drainTimeoutMs: 10_000,
@@ -124,6 +131,7 @@ const EXPECTED: Record<keyof TandemSettings, Expectation> = {
   wakeUpWindowMs: wholeNumber(0),
   consumerAttempts: wholeNumber(1),
   consumerBackoffMs: wholeNumber(0),
+  handlerTimeoutMs: wholeNumber(1),
   jobLeaseMs: wholeNumber(100),
   keepDoneJobsMs: wholeNumber(0),
   drainTimeoutMs: wholeNumber(0),

@@ -79,7 +79,7 @@ export class TandemStartup {
   }
 
   private consumerOf({ instance, type }: DeclaredConsumer): Consumer {
-    return durableSagaOf(type) ? sagaConsumer(instance!, this.outbox) : projectionConsumer(instance!, this.rows);
+    return durableSagaOf(type) ? sagaConsumer(instance!, this.outbox, this.settings.handlerTimeoutMs) : projectionConsumer(instance!, this.rows, this.settings.handlerTimeoutMs);
   }
 }
 

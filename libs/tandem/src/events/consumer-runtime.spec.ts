@@ -1,12 +1,14 @@
 import { Injectable } from '@nestjs/common';
 import { EventBus } from '@nestjs/cqrs';
-import type { EntityManager } from 'typeorm';
+import { EMPTY, NEVER } from 'rxjs';
+import { Entity, type EntityManager, Like, PrimaryColumn } from 'typeorm';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { type Bank, type BankPlace, bankPlace, startBank } from '../../../../test/support/bank-application.js';
 import { Account, Charge, Charged, Letter, Open, Opened } from '../../../../test/support/bank.js';
 import { sqlBackends } from '../../../../test/support/backends.js';
 import { Projection } from '../read/projection/projection.js';
 import { SyncStrategy } from '../read/projection/sync-strategy.js';
+import { DurableSaga } from '../write/saga/durable-saga.js';
 import { ConsumerRuntime } from './consumer-runtime.js';
 import type { EventMetadata } from './event-log.js';
 import { On } from './on.js';
@@ -43,6 +45,35 @@ class Hanging {
   }
 }
 
+@Projection('spec.never', { version: 1 })
+class Never {
+  @On(Opened)
+  async opened({ accountId }: Opened, _metadata: EventMetadata, manager: EntityManager): Promise<void> {
+    if (accountId === 'never') await new Promise(() => undefined);
+    await manager.insert(Letter, { accountId: `never-${accountId}`, count: 1 });
+  }
+}
+
+@DurableSaga('spec.never-saga')
+class NeverSaga {
+  @On(Opened)
+  opened({ accountId }: Opened) {
+    return accountId === 'never' ? NEVER : EMPTY;
+  }
+}
+
+@Entity('spec_never_row')
+class NeverRow {
+  @PrimaryColumn('varchar', { length: 60 }) id!: string;
+}
+@Projection('spec.never-lookup', { entity: NeverRow, version: 1, onError: 'park' })
+class NeverLookup {
+  @On(Opened, {
+    key: { lookup: async (events) => (events.some(({ accountId }) => accountId === 'never') ? new Promise<null[]>(() => undefined) : events.map(({ accountId }) => accountId)) },
+  })
+  opened(): void {}
+}
+
 const eventually = (check: () => Promise<void>) => vi.waitFor(check, { timeout: 40_000, interval: 50 });
 
 describe.each(sqlBackends())('consumers on $name', { timeout: 60_000 }, (backend) => {
@@ -76,6 +107,18 @@ describe.each(sqlBackends())('consumers on $name', { timeout: 60_000 }, (backend
     const bank = await start({ providers: [Echo], role: 'api' });
     await expect(bank.commands.execute(new Open('echoed'))).rejects.toMatchObject({ code: 'TANDEM_EVENT_OUTSIDE_COMMAND' });
     expect(await bank.db.getRepository(Account).countBy({ id: 'echoed' })).toBe(0);
+  });
+
+  it('a method whose promise, Observable or lookup never settles fails its own event, and nothing else waits for it', async () => {
+    const bank = await start({ providers: [Never, NeverSaga, NeverLookup], entities: [NeverRow], handlerTimeoutMs: 100, consumerAttempts: 1 });
+    await Promise.all(['before', 'never', 'after'].map((id) => bank.commands.execute(new Open(id))));
+    await eventually(async () => {
+      const letters = await bank.rows('SELECT consumer, stream, state, error FROM tandem_dead_letter ORDER BY consumer');
+      const parked = { stream: 'account-never', state: 'parked', error: expect.stringContaining('TANDEM_HANDLER_TIMEOUT') as string };
+      expect(letters).toEqual(['spec.never', 'spec.never-lookup', 'spec.never-saga'].map((consumer) => ({ consumer, ...parked })));
+    });
+    expect(await bank.rows('SELECT id FROM spec_never_row ORDER BY id')).toEqual([{ id: 'after' }, { id: 'before' }]);
+    expect(await bank.db.getRepository(Letter).findBy({ accountId: Like('never-%') })).toHaveLength(2);
   });
 
   // PGlite runs one transaction at a time: a batch that hangs there stops everything.

@@ -27,6 +27,7 @@ export const ERROR_CATALOGUE = {
   TANDEM_EVENT_UNKNOWN: 'Deploy the code that knows this event type or schema version before the code that writes it.',
   TANDEM_EVENT_OUTSIDE_COMMAND: 'Projections and sagas only read the log; let a saga return a command that publishes the event.',
   TANDEM_CONSUMER_HALTED: 'Mend the cause in the message, then retry the dead letter: the consumer goes on from there.',
+  TANDEM_HANDLER_TIMEOUT: 'Look for an Observable that does not complete, or a call without a time limit; mend it, then retry the dead letter. `handlerTimeoutMs` is the limit.',
   TANDEM_ROW_MISSING: 'The event came for a row that does not exist; see `whenMissing` of the handler.',
   TANDEM_JOB_STALE: 'Another worker has taken this job over; this run has no effect.',
   TANDEM_JOB_TIMEOUT: 'Raise `timeoutMs` of the queued command, or make its handler heed `context.signal`.',

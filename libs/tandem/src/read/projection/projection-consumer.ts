@@ -4,6 +4,7 @@ import { categoryOf } from '../../events/domain-event.js';
 import { SHARDS } from '../../events/event-log.js';
 import { onMarks, type OnMark } from '../../events/on.js';
 import { TandemError } from '../../kernel/errors.js';
+import { HANDLER_TIMEOUT_MS } from '../../kernel/in-time.js';
 import { FreeProjection } from './free-projection.js';
 import { projectionOf, type ProjectionDefinition } from './projection.js';
 import { RowProjection } from './row-projection.js';
@@ -26,12 +27,14 @@ export const mayRunAtOnce = (marks: readonly OnMark[]): boolean => !fedBySeveral
  * Where `wiringErrors` is `warn`, a parallelism that would lose changes is only reported; it then runs with 1.
  * @throws TANDEM_WIRING when the class has no `@Projection`.
  */
-export function projectionConsumer(instance: object, rows: RowStore): Consumer {
+export function projectionConsumer(instance: object, rows: RowStore, handlerTimeoutMs = HANDLER_TIMEOUT_MS): Consumer {
   const consumerClass = instance.constructor as Type;
   const definition = projectionOf(consumerClass);
   if (!definition) throw new TandemError('TANDEM_WIRING', `${consumerClass.name} has no @Projection`);
   const marks = onMarks(consumerClass);
-  const runs = definition.entity ? new RowProjection(instance, definition.entity as Type, marks, rows) : new FreeProjection(instance, marks, rows);
+  const runs = definition.entity
+    ? new RowProjection({ instance, entity: definition.entity as Type, marks, handlerTimeoutMs }, rows)
+    : new FreeProjection({ instance, marks, handlerTimeoutMs }, rows);
   return {
     name: definition.name,
     kind: 'projection',

@@ -5,6 +5,14 @@ import type { OnMark } from '../../events/on.js';
 import { TandemError } from '../../kernel/errors.js';
 import { runWithMessage } from '../../kernel/message-context.js';
 
+/** An instance of a projection class, and what is known of its methods. */
+export interface DeclaredProjection {
+  readonly instance: object;
+  readonly marks: readonly OnMark[];
+  /** How long one of its promises may take. */
+  readonly handlerTimeoutMs: number;
+}
+
 /** Marks by the stored type of their event. */
 export function marksByType(marks: readonly OnMark[]): ReadonlyMap<string, readonly OnMark[]> {
   const byType = new Map<string, OnMark[]>();

@@ -3,7 +3,7 @@ import type { ConsumedEvent } from '../../events/consumer.js';
 import type { OnMark } from '../../events/on.js';
 import type { EntityManagerOf } from '../../events/storage-types.js';
 import type { Unit } from '../../kernel/unit-of-work.js';
-import { handlingEvent, marksByType } from './projection-marks.js';
+import { type DeclaredProjection, handlingEvent, marksByType } from './projection-marks.js';
 import { RowFold } from './row-fold.js';
 import type { RowStore } from './row-store.js';
 import { rowSteps, type RowStep } from './row-steps.js';
@@ -14,19 +14,23 @@ export class RowProjection {
   private readonly marks: ReadonlyMap<string, readonly OnMark[]>;
   private readonly addsOnly: boolean;
 
+  private readonly instance: object;
+  private readonly entity: Type;
+
   constructor(
-    private readonly instance: object,
-    private readonly entity: Type,
-    marks: readonly OnMark[],
+    private readonly projection: DeclaredProjection & { readonly entity: Type },
     private readonly rows: RowStore,
   ) {
+    const { entity, instance, marks } = projection;
+    this.instance = instance;
+    this.entity = entity;
     this.marks = marksByType(marks);
     this.addsOnly = marks.every((mark) => mark.kind === 'delta');
   }
 
   async handle(unit: Unit, events: readonly ConsumedEvent[]): Promise<void> {
     const shape = this.rows.shape(this.entity);
-    const steps = await rowSteps(events, this.marks, shape, () => this.rows.manager(unit) as EntityManagerOf);
+    const steps = await rowSteps(events, this.marks, shape, { manager: () => this.rows.manager(unit) as EntityManagerOf, timeoutMs: this.projection.handlerTimeoutMs });
     await (this.addsOnly ? this.add(unit, steps) : this.fold(unit, steps));
   }
 

@@ -3,6 +3,7 @@ import { categoryOf, domainEventOf } from '../../events/domain-event.js';
 import type { KeyLookup, OnMark, RowKey } from '../../events/on.js';
 import type { EntityManagerOf } from '../../events/storage-types.js';
 import { TandemError } from '../../kernel/errors.js';
+import { inTime } from '../../kernel/in-time.js';
 import { namingEvent } from './projection-marks.js';
 import { namedKeys, type NamedKey } from './row-key.js';
 import type { RowShape } from './row-store.js';
@@ -12,6 +13,12 @@ export interface RowStep {
   readonly consumed: ConsumedEvent;
   readonly mark: OnMark;
   readonly keys: readonly NamedKey[];
+}
+
+/** What a `lookup` may use, and how long it may take. */
+interface Lookups {
+  readonly manager: () => EntityManagerOf;
+  readonly timeoutMs: number;
 }
 
 type Answer = RowKey | readonly RowKey[] | null;
@@ -24,14 +31,9 @@ interface Asked {
  * What a batch has to do, in the order of its events; asks each `lookup` once.
  * @throws EventFailure naming the event whose key is missing or wrong.
  */
-export async function rowSteps(
-  events: readonly ConsumedEvent[],
-  marks: ReadonlyMap<string, readonly OnMark[]>,
-  shape: RowShape,
-  manager: () => EntityManagerOf,
-): Promise<readonly RowStep[]> {
+export async function rowSteps(events: readonly ConsumedEvent[], marks: ReadonlyMap<string, readonly OnMark[]>, shape: RowShape, lookups: Lookups): Promise<readonly RowStep[]> {
   const asked: readonly Asked[] = events.flatMap((consumed) => (marks.get(consumed.metadata.type) ?? []).map((mark) => ({ consumed, mark })));
-  const found = await lookUp(asked, manager);
+  const found = await lookUp(asked, lookups);
   return asked.map((each) =>
     namingEvent(each.consumed, () => {
       const answer = found.has(each) ? lookedUp(each, found.get(each)!) : answerOf(each);
@@ -59,7 +61,7 @@ function lookedUp({ mark }: Asked, answer: Answer): Answer {
 
 const hasLookup = (key: unknown): key is KeyLookup<unknown> => typeof key === 'object' && key !== null;
 
-async function lookUp(asked: readonly Asked[], manager: () => EntityManagerOf): Promise<ReadonlyMap<Asked, Answer>> {
+async function lookUp(asked: readonly Asked[], lookups: Lookups): Promise<ReadonlyMap<Asked, Answer>> {
   const byMark = new Map<OnMark, Asked[]>();
   for (const each of asked) {
     if (!hasLookup(each.mark.options.key)) continue;
@@ -69,18 +71,19 @@ async function lookUp(asked: readonly Asked[], manager: () => EntityManagerOf): 
   }
   const found = new Map<Asked, Answer>();
   for (const [mark, askers] of byMark) {
-    const answers = await ask(mark, askers, manager());
+    const answers = await ask(mark, askers, lookups);
     askers.forEach((asker, i) => found.set(asker, answers[i]!));
   }
   return found;
 }
 
-async function ask(mark: OnMark, askers: readonly Asked[], manager: EntityManagerOf): Promise<readonly Answer[]> {
+async function ask(mark: OnMark, askers: readonly Asked[], { manager, timeoutMs }: Lookups): Promise<readonly Answer[]> {
   try {
-    const answers = await (mark.options.key as KeyLookup<unknown>).lookup(
+    const asking = (mark.options.key as KeyLookup<unknown>).lookup(
       askers.map(({ consumed }) => consumed.event),
-      manager,
+      manager(),
     );
+    const answers = await inTime(asking, timeoutMs, `The lookup of ${mark.method}`);
     if (answers.length === askers.length) return answers;
     throw new TandemError('TANDEM_WIRING', `The lookup of ${mark.method} answered ${answers.length} keys for ${askers.length} events`, {
       next: 'Answer one key, list or null for each event, in order.',

@@ -1,5 +1,6 @@
 import type { Type } from '@nestjs/common';
 import { isObservable, lastValueFrom, type Observable, toArray } from 'rxjs';
+import { HANDLER_TIMEOUT_MS, inTime } from '../../kernel/in-time.js';
 import { runWithMessage } from '../../kernel/message-context.js';
 import type { Unit } from '../../kernel/unit-of-work.js';
 import { type ConsumedEvent, type Consumer, EventFailure } from '../../events/consumer.js';
@@ -12,7 +13,7 @@ import { durableSagaOf } from './durable-saga.js';
 type Handler = (event: object, metadata: ConsumedEvent['metadata']) => unknown;
 
 /** The consumer that runs a `@DurableSaga`. A saga calls nothing and writes nothing itself: it maps an event to commands. */
-export function sagaConsumer(instance: object, outbox: JobOutbox): Consumer {
+export function sagaConsumer(instance: object, outbox: JobOutbox, handlerTimeoutMs = HANDLER_TIMEOUT_MS): Consumer {
   const sagaClass = instance.constructor as Type;
   const { name, startFrom } = durableSagaOf(sagaClass)!;
   const marks = onMarks(sagaClass);
@@ -29,21 +30,29 @@ export function sagaConsumer(instance: object, outbox: JobOutbox): Consumer {
     entities: [],
     async handle(unit: Unit, events: readonly ConsumedEvent[]): Promise<void> {
       const jobs: NewJob[] = [];
-      for (const consumed of events) jobs.push(...(await jobsOf(instance, name, marks, consumed)));
+      for (const consumed of events) jobs.push(...(await jobsOf({ instance, saga: name, marks, handlerTimeoutMs }, consumed)));
       await outbox.put(unit, jobs);
     },
   };
 }
 
-async function jobsOf(instance: object, saga: string, marks: readonly OnMark[], consumed: ConsumedEvent): Promise<NewJob[]> {
+interface RunningSaga {
+  readonly instance: object;
+  readonly saga: string;
+  readonly marks: readonly OnMark[];
+  readonly handlerTimeoutMs: number;
+}
+
+async function jobsOf({ handlerTimeoutMs, instance, marks, saga }: RunningSaga, consumed: ConsumedEvent): Promise<NewJob[]> {
   const { event, metadata, stored } = consumed;
   const facts = factsOfEvent(metadata);
   const jobs: NewJob[] = [];
   try {
     for (const { method } of marks.filter((mark) => mark.event === event.constructor)) {
       // Looked up at each call, so that a spy on the instance is seen.
-      const result = await runWithMessage(facts, () => (instance as Record<string, Handler>)[method]!(event, metadata), {});
-      for (const command of await commandsOf(result)) jobs.push(newJob(command, facts, `${saga}:${stored.eventId}:${method}:${jobs.length}`));
+      const returned = runWithMessage(facts, () => commandsOf((instance as Record<string, Handler>)[method]!(event, metadata)), {});
+      for (const command of await inTime(returned, handlerTimeoutMs, `${instance.constructor.name}.${method}`))
+        jobs.push(newJob(command, facts, `${saga}:${stored.eventId}:${method}:${jobs.length}`));
     }
   } catch (cause) {
     throw new EventFailure(stored, cause);
@@ -51,7 +60,8 @@ async function jobsOf(instance: object, saga: string, marks: readonly OnMark[], 
   return jobs;
 }
 
-async function commandsOf(result: unknown): Promise<readonly object[]> {
+async function commandsOf(returned: unknown): Promise<readonly object[]> {
+  const result = await returned;
   if (result === undefined || result === null) return [];
   if (isObservable(result)) return await lastValueFrom((result as Observable<object>).pipe(toArray()));
   return Array.isArray(result) ? (result as object[]) : [result as object];

@@ -1,0 +1,22 @@
+import { TandemError } from './errors.js';
+
+/** Below the ten seconds after which the databases end an idle transaction: the handler is blamed, not the connection. */
+export const HANDLER_TIMEOUT_MS = 8_000;
+
+/**
+ * What a handler returned, or an error when it has not settled in time: a promise that never does would mute its consumer
+ * without a word. What settles too late is nobody's any more; its statements are refused, since its unit of work has ended.
+ * @throws TANDEM_HANDLER_TIMEOUT
+ */
+export async function inTime<T>(result: T | PromiseLike<T>, limitMs: number, what: string): Promise<T> {
+  if (typeof (result as PromiseLike<T> | undefined)?.then !== 'function') return result;
+  let timer: NodeJS.Timeout | undefined;
+  const limit = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new TandemError('TANDEM_HANDLER_TIMEOUT', `${what} has not settled within ${limitMs} ms`)), limitMs);
+  });
+  try {
+    return await Promise.race([result, limit]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
