@@ -85,6 +85,7 @@ export class MemoryEventLog extends EventLog {
     return Promise.resolve({ cutMicros: Number.MAX_SAFE_INTEGER, heads });
   }
   override readKeys = () => Promise.resolve([]);
+  override readStreamKeys = () => Promise.resolve([]);
   override readEvents = () => Promise.resolve([]);
   override readStream(tenant: string, stream: string, fromVersion = 1) {
     return Promise.resolve(this.events.filter((event) => event.tenant === tenant && event.stream === stream && event.version >= fromVersion));
@@ -119,6 +120,7 @@ class NoDeadLetters extends DeadLetterStore {
   override release = () => Promise.resolve();
   override held = () => Promise.resolve([]);
   override list = () => Promise.resolve([]);
+  override dueConsumers = () => Promise.resolve([]);
   override retryNow = () => Promise.resolve(0);
 }
 

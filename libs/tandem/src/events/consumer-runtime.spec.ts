@@ -9,6 +9,7 @@ import { sqlBackends } from '../../../../test/support/backends.js';
 import { Projection } from '../read/projection/projection.js';
 import { SyncStrategy } from '../read/projection/sync-strategy.js';
 import { DurableSaga } from '../write/saga/durable-saga.js';
+import { DeadLetters } from './dead-letters.js';
 import { ConsumerRuntime } from './consumer-runtime.js';
 import type { EventMetadata } from './event-log.js';
 import { On } from './on.js';
@@ -42,6 +43,18 @@ class Hanging {
     if (accountId !== 'hangs') return;
     Hanging.begun = true;
     await new Promise<void>((resolve) => (Hanging.end = resolve));
+  }
+}
+
+@Projection('spec.hangs-on-retry', { version: 1 })
+class HangsOnRetry {
+  static tries = 0;
+  static end: () => void;
+  @On(Opened)
+  async opened({ accountId }: Opened): Promise<void> {
+    if (accountId !== 'hangs') return;
+    if (HangsOnRetry.tries++ === 0) throw new Error('first');
+    await new Promise<void>((resolve) => (HangsOnRetry.end = resolve));
   }
 }
 
@@ -135,5 +148,33 @@ describe.each(sqlBackends())('consumers on $name', { timeout: 60_000 }, (backend
     await eventually(async () => expect(await bank.rows('SELECT stream FROM tandem_dead_letter')).toHaveLength(0));
     await bank.app.get(ConsumerRuntime, { strict: false }).stop(100);
     Hanging.end();
+  });
+
+  it.runIf(backend.name !== 'pglite')('a retry that does not return is not begun twice and keeps the reconciler from no other', async () => {
+    const bank = await start({ providers: [HangsOnRetry], reconcileEveryMs: 50, handlerTimeoutMs: 600_000, drainTimeoutMs: 100 });
+    HangsOnRetry.tries = 0;
+    await bank.commands.execute(new Open('hangs'));
+    await eventually(async () => expect(HangsOnRetry.tries).toBe(2));
+    bank.faults.poisonedView.add('poisoned');
+    await bank.commands.execute(new Open('poisoned'));
+    await bank.commands.execute(new Charge('poisoned', '1'));
+    const letters = () => bank.rows("SELECT stream FROM tandem_dead_letter WHERE consumer = 'bank.account-view'");
+    await eventually(async () => expect(await letters()).toHaveLength(1));
+    bank.faults.poisonedView.clear();
+    await eventually(async () => expect(await letters()).toHaveLength(0));
+    expect(HangsOnRetry.tries).toBe(2);
+    HangsOnRetry.end();
+  });
+
+  it('a retried dead letter runs at once, long before a worker would look for itself', async () => {
+    const bank = await start({ reconcileEveryMs: 600_000, consumerAttempts: 1 });
+    bank.faults.poisonedView.add('poisoned');
+    await bank.commands.execute(new Open('poisoned'));
+    await bank.commands.execute(new Charge('poisoned', '1'));
+    const letters = () => bank.rows('SELECT state FROM tandem_dead_letter');
+    await eventually(async () => expect(await letters()).toEqual([{ state: 'parked' }]));
+    bank.faults.poisonedView.clear();
+    expect(await bank.app.get(DeadLetters, { strict: false }).retry({ consumer: 'bank.account-view' })).toBe(1);
+    await eventually(async () => expect(await letters()).toEqual([]));
   });
 });

@@ -14,9 +14,11 @@ import { ConsumerRegistry } from './consumer-registry.js';
 import { ConsumerSettings } from './consumer-settings.js';
 import { ConsumerStore } from './consumer-store.js';
 import { type DeadLetter, DeadLetterStore } from './dead-letter-store.js';
+import { DueRetries } from './due-retries.js';
 import { EventCapture } from './event-capture.js';
 import { EventLog, SHARDS } from './event-log.js';
 import { Reconciler } from './reconciler.js';
+import { inLanes, SingleRuns } from './single-runs.js';
 import { StreamRetry } from './stream-retry.js';
 import { WakeUpTransport } from './wake-up-transport.js';
 import { WakeUps } from './wake-ups.js';
@@ -41,7 +43,8 @@ export class ConsumerRuntime {
   private readonly streamRetry: StreamRetry;
   private readonly commandFold: CommandFold;
   private readonly listeners: BatchListener[] = [];
-  private readonly running = new Map<string, { again: boolean; done: Promise<void> }>();
+  private readonly running = new SingleRuns();
+  private readonly retries: DueRetries;
   private readonly saidStopped = new Map<string, string>();
   private readonly stopping = new AbortController();
   private reconciler: Promise<void> | undefined;
@@ -61,6 +64,7 @@ export class ConsumerRuntime {
     const ports: BatchPorts = { units, log, store, letters, settings };
     this.batch = new ConsumerBatch(ports);
     this.streamRetry = new StreamRetry(ports);
+    this.retries = new DueRetries({ letters, retry: (consumer, letter) => this.retry(consumer, letter), lanes: CONCURRENCY, stop: this.stopping.signal });
     this.commandFold = new CommandFold(ports, registry, this.batch, (consumer, result) => this.report(consumer, result));
     // Every consumer that runs may be asleep on it.
     setMaxListeners(0, this.stopping.signal);
@@ -85,7 +89,7 @@ export class ConsumerRuntime {
   /** Workers only: receives wake-ups and reconciles. */
   async start(): Promise<void> {
     await this.transport.listen(async (name) => {
-      if (this.registry.has(name) && !this.stopping.signal.aborted) await this.reported(name, () => this.catchUp(this.registry.named(name)));
+      if (this.registry.has(name) && !this.stopping.signal.aborted) await this.woken(this.registry.named(name));
     }, CONCURRENCY);
     this.reconciler = this.newReconciler().runUntil(this.stopping.signal);
   }
@@ -98,7 +102,7 @@ export class ConsumerRuntime {
   /** No new batches; resolves when the running ones are done, or after `drainMs`: what a batch has not committed by then another worker reads again. */
   async stop(drainMs: number): Promise<void> {
     this.stopping.abort();
-    const running = Promise.all([this.reconciler, ...[...this.running.values()].map(({ done }) => done.catch(() => undefined /* reported by its caller */))]);
+    const running = Promise.all([this.reconciler, this.running.ended(), this.retries.ended()]);
     await Promise.all([this.transport.stop(drainMs), this.atMost(drainMs, running)]);
   }
 
@@ -112,16 +116,8 @@ export class ConsumerRuntime {
   }
 
   /** Runs a consumer until it has nothing to read, or somebody else is at it. @throws what is transient. */
-  async catchUp(consumer: Consumer): Promise<void> {
-    const current = this.running.get(consumer.name);
-    if (current) {
-      current.again = true;
-      return current.done;
-    }
-    const run = { again: false, done: Promise.resolve() };
-    this.running.set(consumer.name, run);
-    run.done = this.runUntilIdle(consumer, run);
-    return run.done;
+  catchUp(consumer: Consumer): Promise<void> {
+    return this.running.run(consumer.name, () => inLanes(Math.min(consumer.parallelism, CONCURRENCY), () => this.runLane(consumer)), this.stopping.signal);
   }
 
   /**
@@ -150,23 +146,27 @@ export class ConsumerRuntime {
         this.reported(consumer.name, () => this.catchUp(consumer)),
       );
     };
-    const retry = (consumer: Consumer, letter: DeadLetter) =>
-      this.reported(consumer.name, async () => {
-        if (await this.streamRetry.run(consumer, letter)) this.report(consumer, { handled: 1, more: false });
-      });
+    const retry = (consumer: Consumer, atMostMs: number) =>
+      this.atMost(
+        atMostMs,
+        this.reported(consumer.name, () => this.retries.run(consumer)),
+      );
     return new Reconciler({ clock, letters, registry, store, catchUp, retry, reconcileEveryMs: this.settings.reconcileEveryMs });
   }
 
-  private async runUntilIdle(consumer: Consumer, run: { again: boolean }): Promise<void> {
-    try {
-      do {
-        run.again = false;
-        await Promise.all(Array.from({ length: Math.min(consumer.parallelism, CONCURRENCY) }, () => this.runLane(consumer)));
-      } while (run.again && !this.stopping.signal.aborted);
-    } finally {
-      // In the same turn as the look at `again`: who comes later begins anew.
-      this.running.delete(consumer.name);
-    }
+  /** An operator's retry of a held stream sends the same message as an event does. */
+  private async woken(consumer: Consumer): Promise<void> {
+    await this.reported(consumer.name, () => this.catchUp(consumer));
+    await this.reported(consumer.name, () => this.retries.run(consumer));
+  }
+
+  private async retry(consumer: Consumer, letter: DeadLetter): Promise<boolean> {
+    let moved = false;
+    await this.reported(consumer.name, async () => {
+      moved = await this.streamRetry.run(consumer, letter);
+      if (moved) this.report(consumer, { handled: 1, more: false });
+    });
+    return moved;
   }
 
   private async runLane(consumer: Consumer): Promise<void> {

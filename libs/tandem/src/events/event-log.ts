@@ -100,6 +100,14 @@ export interface ShardRange {
   readonly upTo: number;
 }
 
+/** A stream's events `from <= seq <= upTo`. */
+export interface StreamRange {
+  readonly tenant: string;
+  readonly stream: string;
+  readonly from: Position;
+  readonly upTo: number;
+}
+
 /** Port. With a unit, statements run in its transaction; without, on a connection of their own. */
 export abstract class EventLog {
   /**
@@ -118,6 +126,9 @@ export abstract class EventLog {
 
   /** The keys of these ranges, in order within each shard; with the texts that `inline` asks for. */
   abstract readKeys(unit: Unit, ranges: readonly ShardRange[], inline?: InlineTexts): Promise<readonly ReadKey[]>;
+
+  /** The keys of one stream from the event at this position to number `upTo` of its shard, in version order. */
+  abstract readStreamKeys(unit: Unit, of: StreamRange): Promise<readonly EventKey[]>;
 
   /** The events of these keys, in the order of the keys. Reads only what the keys have not brought along. */
   abstract readEvents(unit: Unit, keys: readonly ReadKey[]): Promise<readonly StoredEvent[]>;

@@ -171,6 +171,10 @@ export class MemoryLog {
         await this.call();
         return ranges.flatMap(({ shard, after, upTo }) => this.shards[shard]!.slice(after, upTo));
       },
+      readStreamKeys: async (_unit, { from, stream, upTo }) => {
+        await this.call();
+        return this.shards[from.shard]!.slice(from.seq - 1, upTo).filter((event) => event.stream === stream);
+      },
       readEvents: async (_unit, keys) => {
         await this.call();
         return keys.map(({ shard, seq }) => this.shards[shard]![seq - 1]!);

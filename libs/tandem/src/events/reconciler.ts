@@ -7,7 +7,7 @@ import type { Clock } from '../kernel/clock.js';
 import type { Consumer } from './consumer.js';
 import type { ConsumerRegistry } from './consumer-registry.js';
 import type { ConsumerStore } from './consumer-store.js';
-import type { DeadLetter, DeadLetterStore } from './dead-letter-store.js';
+import type { DeadLetterStore } from './dead-letter-store.js';
 
 /** Consumers that are looked after at once. */
 const LANES = 4;
@@ -20,8 +20,8 @@ export interface ReconcilerPorts {
   readonly reconcileEveryMs: number;
   /** Runs a consumer until it is idle, or until `atMostMs` have passed: it then goes on by itself. Reports its errors. */
   readonly catchUp: (consumer: Consumer, atMostMs: number) => Promise<void>;
-  /** Tries a held stream again. Reports its errors. */
-  readonly retry: (consumer: Consumer, letter: DeadLetter) => Promise<void>;
+  /** Tries its held streams again that are due, in the same way. */
+  readonly retry: (consumer: Consumer, atMostMs: number) => Promise<void>;
 }
 
 export class Reconciler {
@@ -47,27 +47,19 @@ export class Reconciler {
 
   /** True when there was something to do. */
   private async look(stop: AbortSignal): Promise<boolean> {
-    const { letters, registry, store } = this.ports;
+    const { catchUp, letters, reconcileEveryMs, registry, retry, store } = this.ports;
     const running = (await store.status()).filter(({ consumer, state }) => state === 'running' && registry.has(consumer));
-    const due = await letters.list({ due: true, consumers: running.map(({ consumer }) => consumer), limit: 100 });
-    const names = [...new Set([...running.filter(({ lag }) => lag > 0), ...due].map(({ consumer }) => consumer))];
+    const due = new Set(await letters.dueConsumers(running.map(({ consumer }) => consumer)));
+    const names = running.filter(({ consumer, lag }) => lag > 0 || due.has(consumer)).map(({ consumer }) => consumer);
     const found = names.length > 0;
     const lane = async () => {
       for (let name = names.shift(); name !== undefined && !stop.aborted; name = names.shift()) {
-        const own = name;
-        await this.lookAfter(
-          registry.named(own),
-          due.filter(({ consumer }) => consumer === own),
-          stop,
-        );
+        const consumer = registry.named(name);
+        await catchUp(consumer, reconcileEveryMs);
+        if (due.has(name) && !stop.aborted) await retry(consumer, reconcileEveryMs);
       }
     };
     await Promise.all(Array.from({ length: LANES }, lane));
     return found;
-  }
-
-  private async lookAfter(consumer: Consumer, due: readonly DeadLetter[], stop: AbortSignal): Promise<void> {
-    await this.ports.catchUp(consumer, this.ports.reconcileEveryMs);
-    for (const letter of due) if (!stop.aborted) await this.ports.retry(consumer, letter);
   }
 }

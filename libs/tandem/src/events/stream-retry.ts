@@ -14,7 +14,6 @@ interface Failed {
   readonly cause: unknown;
 }
 
-const PAGE = 1_000;
 /** Payloads in memory. */
 const READ_AT_ONCE = 100;
 
@@ -69,12 +68,7 @@ export class StreamRetry {
 
   private async keysOf(unit: Unit, consumer: Consumer, letter: DeadLetter, upTo: number): Promise<readonly EventKey[]> {
     const types = new Set(consumer.events.map((eventClass) => domainEventOf(eventClass)!.name));
-    const found: EventKey[] = [];
-    for (let after = letter.seq - 1; after < upTo;) {
-      const page = await this.ports.log.readKeys(unit, [{ shard: letter.shard, after, upTo: Math.min(upTo, after + PAGE) }]);
-      found.push(...page.filter(({ stream, tenant, type }) => stream === letter.stream && tenant === letter.tenant && types.has(type)));
-      after += PAGE;
-    }
-    return found;
+    const { shard, seq, stream, tenant } = letter;
+    return (await this.ports.log.readStreamKeys(unit, { tenant, stream, from: { shard, seq }, upTo })).filter(({ type }) => types.has(type));
   }
 }

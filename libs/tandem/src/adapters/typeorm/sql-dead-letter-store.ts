@@ -78,19 +78,26 @@ export class SqlDeadLetterStore extends DeadLetterStore {
     return rows.map(letterOf);
   }
 
-  async list(filter: { readonly consumer?: string; readonly consumers?: readonly string[]; readonly due?: boolean; readonly limit?: number } = {}): Promise<readonly DeadLetter[]> {
-    const { consumer, consumers = consumer === undefined ? undefined : [consumer], due = false, limit = DEFAULT_LIMIT } = filter;
-    if (consumers?.length === 0) return [];
+  async list(filter: { readonly consumer?: string; readonly due?: boolean; readonly limit?: number } = {}): Promise<readonly DeadLetter[]> {
+    const { consumer, due = false, limit = DEFAULT_LIMIT } = filter;
     return sqlOutside(this.dataSource, async (sql) => {
       const conditions = ['1 = 1'];
-      if (consumers) conditions.push('consumer IN (?)');
+      if (consumer !== undefined) conditions.push('consumer = ?');
       if (due) conditions.push(isDue(sql.dialect));
       const rows = await sql.query<Row[]>(
         `SELECT ${selectColumns(sql.dialect)} FROM ${this.tables.deadLetter} WHERE ${conditions.join(' AND ')} ORDER BY created_at, shard, seq LIMIT ?`,
-        consumers ? [consumers, limit] : [limit],
+        consumer === undefined ? [limit] : [consumer, limit],
       );
       return rows.map(letterOf);
     });
+  }
+
+  async dueConsumers(consumers: readonly string[]): Promise<readonly string[]> {
+    if (consumers.length === 0) return [];
+    const rows = await sqlOutside(this.dataSource, (sql) =>
+      sql.query<{ consumer: string }[]>(`SELECT DISTINCT consumer FROM ${this.tables.deadLetter} WHERE ${isDue(sql.dialect)} AND consumer IN (?)`, [consumers]),
+    );
+    return rows.map(({ consumer }) => consumer);
   }
 
   /** In a transaction of its own that waits for running batches of those shards. */

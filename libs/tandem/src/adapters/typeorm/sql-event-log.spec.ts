@@ -223,6 +223,15 @@ describe.each(ways)('SqlEventLog on $name', ({ backend, asMysql }) => {
     expect(events.map(({ payload }) => payload.length)).toEqual(plain.map(({ payloadBytes, seq, stream }) => (stream === 'k-1' && seq === 11 ? payloadBytes - 60 : payloadBytes)));
   });
 
+  it('reads the keys of one stream between two numbers of its shard', async () => {
+    await append(pending('one-1'), pending('one-1'), pending('one-2'), pending('one-1'), pending('one-1'), pending('one-1'));
+    const [, second, third, fourth] = await log.readStream('', 'one-1');
+    const of = { tenant: '', stream: 'one-1', from: { shard: second!.shard, seq: second!.seq }, upTo: fourth!.seq };
+    const keys = await reading((unit) => log.readStreamKeys(unit, of));
+    expect(keys.map(({ eventId, version }) => [eventId, version])).toEqual([second, third, fourth].map((event) => [event!.eventId, event!.version]));
+    expect(await reading((unit) => log.readStreamKeys(unit, { ...of, stream: 'one-3' }))).toEqual([]);
+  });
+
   it('numbers without holes under many writers, and a reader that follows the heads skips nothing', async () => {
     const seen = new Map<number, number[]>();
     const positions = new Map<number, number>();

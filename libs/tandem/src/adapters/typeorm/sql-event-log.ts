@@ -10,6 +10,7 @@ import {
   type ReadKey,
   type ShardRange,
   type StoredEvent,
+  type StreamRange,
 } from '../../events/event-log.js';
 import { TandemError } from '../../kernel/errors.js';
 import { currentUnit, type Unit } from '../../kernel/unit-of-work.js';
@@ -149,6 +150,17 @@ export class SqlEventLog extends EventLog {
             bounds.flatMap((bound) => [...params, ...bound]),
           );
     return rows.map(readKeyOf).sort((a, b) => a.shard - b.shard || a.seq - b.seq);
+  }
+
+  async readStreamKeys(unit: Unit, { tenant, stream, from, upTo }: StreamRange): Promise<readonly EventKey[]> {
+    const sql = sqlOf(unit);
+    const { event } = this.tables;
+    const index = sql.dialect === 'mysql' ? `FORCE INDEX (${event}_stream)` : '';
+    const rows = await sql.query<Row[]>(
+      `SELECT ${keyColumns(sql.dialect)} FROM ${event} ${index} WHERE tenant = ? AND stream = ? AND version >= (SELECT version FROM ${event} WHERE shard = ? AND seq = ?) AND seq <= ? ORDER BY version`,
+      [tenant, stream, from.shard, from.seq, upTo],
+    );
+    return rows.map(keyOf);
   }
 
   async readEvents(unit: Unit, keys: readonly ReadKey[]): Promise<readonly StoredEvent[]> {
