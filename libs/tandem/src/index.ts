@@ -16,6 +16,7 @@ export { DomainEvent, type DomainEventOptions, type StreamName } from './events/
 export { ExpectedVersion } from './events/expected-version.js';
 export type { EventMetadata, Position } from './events/event-log.js';
 export { type KeyOf, On, type OnOptions, type RowKey } from './events/on.js';
+export { Consumers } from './events/consumers.js';
 export { DeadLetters } from './events/dead-letters.js';
 export type { DeadLetter, DeadLetterState } from './events/dead-letter-store.js';
 

@@ -13,6 +13,7 @@ import { RequestSettings } from './kernel/request-settings.js';
 import { ConsumerRegistry } from './events/consumer-registry.js';
 import { ConsumerRuntime } from './events/consumer-runtime.js';
 import { ConsumerSettings } from './events/consumer-settings.js';
+import { Consumers } from './events/consumers.js';
 import { DeadLetters } from './events/dead-letters.js';
 import { EventCapture } from './events/event-capture.js';
 import { TandemEventBus } from './events/tandem-event-bus.js';
@@ -63,6 +64,7 @@ const SERVICES: readonly Type<object>[] = [
   EventCapture,
   WakeUps,
   ConsumerRuntime,
+  Consumers,
   DeadLetters,
   JobOutbox,
   DurableJobs,

@@ -97,6 +97,47 @@ describe('ConsumerBatch with onError park', () => {
   });
 });
 
+describe('ConsumerBatch after several failures', () => {
+  const failing = (everyOther: boolean) => {
+    const log = new MemoryLog();
+    for (let stream = 0; stream < 60; stream++) {
+      const { eventId } = log.append(stream);
+      if (!everyOther || stream % 8 < 4) log.faults.set(eventId, { kind: 'named', times: NEVER_HEALS });
+    }
+    return log;
+  };
+
+  it('commits what it has done before it meets the next', async () => {
+    const log = failing(false);
+    await log.runBatch(log.consumer('park', 1));
+    expect([log.letters.size, log.transactions, 60 - log.lag]).toEqual([3, 4, 3]);
+  });
+
+  it('pauses the consumer when the same error came on many streams running, and the rest waits', async () => {
+    const log = failing(false);
+    for (let batches = 0; batches < 6; batches++) await log.runBatch(log.consumer('park', 1));
+    expect([log.state, log.letters.size, 60 - log.lag]).toEqual(['paused', 12, 12]);
+
+    log.faults.clear();
+    log.state = 'running';
+    for (const [key, letter] of log.letters) log.letters.set(key, { ...letter, state: 'retrying', due: true });
+    await work(log, log.consumer('park', 1));
+    expect([log.letters.size, log.lag, log.rows.size]).toEqual([0, 0, 60]);
+  });
+
+  it('does not pause it while other streams go well, nor one that halts at one event', async () => {
+    const log = failing(true);
+    await work(log, log.consumer('park', 1));
+    expect([log.state, log.lag]).toEqual(['running', 0]);
+
+    const halting = new MemoryLog();
+    halting.faults.set(halting.append(1).eventId, { kind: 'named', times: NEVER_HEALS });
+    Object.assign(halting.ports.settings, { consumerAttempts: 30 });
+    await work(halting, halting.consumer('halt', 1));
+    expect(halting.state).toBe('halted');
+  });
+});
+
 describe('ConsumerBatch between two tries', () => {
   it('handles what follows a failed event that another worker has held and let go on meanwhile', async () => {
     const log = new MemoryLog();

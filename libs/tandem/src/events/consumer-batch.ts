@@ -12,6 +12,7 @@ import type { Checkpoint, Claim, ConsumerStore } from './consumer-store.js';
 import type { DeadLetter, DeadLetterStore } from './dead-letter-store.js';
 import { domainEventOf } from './domain-event.js';
 import type { EventKey, EventLog, Heads, ReadKey, ShardRange, StoredEvent } from './event-log.js';
+import { type BatchOutcome, COMMON_CAUSE_STREAMS, type Failed, FAILURES_AT_ONCE, FailureStreaks } from './failure-streaks.js';
 import { handleEvents } from './handle-events.js';
 import { type Merged, mergeShards } from './merge-shards.js';
 import { retryDelay } from './retry-delay.js';
@@ -35,8 +36,11 @@ export type Attempt = <T>(work: (unit: Unit) => Promise<T>) => Promise<T>;
 /** What one batch has learnt from its failed tries. */
 interface Lessons {
   /** Stream id → its event that failed. */
-  readonly failed: Map<string, { readonly event: EventKey; readonly cause: unknown }>;
+  readonly failed: Map<string, Failed>;
   maxEvents: number;
+  tries: number;
+  /** Of the last try. */
+  outcome?: BatchOutcome;
 }
 
 interface Reading {
@@ -90,20 +94,28 @@ const typesOf = (consumer: Consumer): readonly string[] => consumer.events.map((
 const streamId = (event: { readonly tenant: string; readonly stream: string }): string => `${event.tenant}\n${event.stream}`;
 
 export class ConsumerBatch {
+  private readonly streaks = new FailureStreaks();
+
   constructor(private readonly ports: BatchPorts) {}
 
   /** Undefined when the claim was busy; stopped at an event of newer code. @throws what is transient, so that the caller tries again later. */
   async run(request: BatchRequest): Promise<BatchResult | undefined> {
-    const lessons: Lessons = { failed: new Map(), maxEvents: this.ports.settings.batchSize };
+    const { name } = request.consumer;
+    const { batchSize } = this.ports.settings;
+    const lessons: Lessons = { failed: new Map(), maxEvents: this.streaks.sizeFor(name, batchSize), tries: 0 };
     for (;;) {
       let tried = 0;
+      lessons.tries++;
+      lessons.outcome = undefined;
       try {
-        return await request.attempt(async (unit) => {
+        const result = await request.attempt(async (unit) => {
           const claim = await request.claim(unit);
           if (!claim) return undefined;
           if (claim.checkpoints.length === 0) return { handled: 0, more: false };
           return this.handle(unit, request, claim, lessons, (count) => (tried = count));
         });
+        if (lessons.outcome) this.streaks.committed(name, lessons.outcome, batchSize);
+        return result;
       } catch (error) {
         if (isTandemError(error, 'TANDEM_EVENT_UNKNOWN')) return { handled: 0, more: false, stopped: error.message };
         this.learn(error, request, lessons, tried);
@@ -144,14 +156,17 @@ export class ConsumerBatch {
     const { behind, ahead } = sortHeld(consumer, claim, await letters.held(unit, consumer.name, claim.generation, shards));
     if (ahead.some((letter) => letter.state === 'retrying' && !letter.due)) return { handled: 0, more: false };
     forgetPassed(lessons, claim);
-    const merged = await this.read(unit, { consumer, claim, heads: await request.heads(unit, claim), lessons });
+    const merged = cutBehindFailures(await this.read(unit, { consumer, claim, heads: await request.heads(unit, claim), lessons }), lessons);
     const upTo = consumer.onError === 'halt' ? cutAtFailure(merged, lessons) : merged.keys;
     const wanted = this.wanted(consumer, upTo, behind, lessons);
     trying(wanted.length);
     await handleEvents(unit, consumer, wanted.length > 0 ? await log.readEvents(unit, wanted) : []);
-    await this.settle(unit, consumer, claim, { lessons, ahead, upTo, reached: merged.keys.slice(0, consumer.onError === 'halt' ? upTo.length + 1 : undefined) });
+    const held = await this.settle(unit, consumer, claim, { lessons, ahead, upTo, reached: merged.keys.slice(0, consumer.onError === 'halt' ? upTo.length + 1 : undefined) });
+    lessons.outcome = { held, handled: wanted.length, tries: lessons.tries };
     const checkpoints = lastOfShards(upTo);
     if (checkpoints.length > 0) await store.advance(unit, claim, checkpoints);
+    const paused = await this.pauseForCommonCause(unit, consumer, lessons.outcome);
+    if (paused) return { handled: wanted.length, advanced: checkpoints.length, more: false, stopped: paused };
     return { handled: wanted.length, advanced: checkpoints.length, more: merged.more && upTo.length === merged.keys.length, waits: merged.more && merged.keys.length === 0 };
   }
 
@@ -159,7 +174,8 @@ export class ConsumerBatch {
     const ranges = claim.checkpoints.map(({ shard, seq }) => ({ shard, after: seq, upTo: heads.heads.get(shard) ?? 0 })).filter(({ after, upTo }) => upTo > after);
     if (ranges.length === 0) return { keys: [], more: false };
     const { batchBytes, batchSize } = this.ports.settings;
-    const first = firstOf(ranges, batchSize);
+    const maxEvents = Math.min(batchSize, lessons.maxEvents);
+    const first = firstOf(ranges, maxEvents);
     const maxBytes = Math.floor(batchBytes / first.reduce((sum, { after, upTo }) => sum + upTo - after, 0));
     const byShard = new Map<number, ReadKey[]>(ranges.map(({ shard }) => [shard, []]));
     for (const key of await this.ports.log.readKeys(unit, first, { types: typesOf(consumer), maxBytes })) byShard.get(key.shard)!.push(key);
@@ -169,7 +185,7 @@ export class ConsumerBatch {
     });
     // A shard whose next event is not readable yet (a gap) holds back the merge like one that was cut off.
     if (shards.some(({ keys, truncated }) => truncated && keys.length === 0)) return { keys: [], more: true };
-    return mergeShards(shards, { cutMicros: heads.cutMicros, maxEvents: Math.min(batchSize, lessons.maxEvents), maxBytes: batchBytes });
+    return mergeShards(shards, { cutMicros: heads.cutMicros, maxEvents, maxBytes: batchBytes });
   }
 
   private wanted<K extends EventKey>(consumer: Consumer, keys: readonly K[], held: readonly DeadLetter[], lessons?: Lessons): readonly K[] {
@@ -186,20 +202,31 @@ export class ConsumerBatch {
    * Holds what failed; releases what was retried and went well. Only within this batch: a later try may read less than the one
    * that failed, or other shards, and a stream held before its turn would lose the events in between.
    */
-  private async settle(unit: Unit, consumer: Consumer, claim: Claim, { lessons, ahead, upTo, reached }: Settlement): Promise<void> {
+  private async settle(unit: Unit, consumer: Consumer, claim: Claim, { lessons, ahead, upTo, reached }: Settlement): Promise<readonly Failed[]> {
     const { letters, settings, store } = this.ports;
     const reachedIds = new Set(lessons.failed.size > 0 ? reached.map(({ eventId }) => eventId) : []);
-    for (const { event, cause } of lessons.failed.values()) {
-      if (!reachedIds.has(event.eventId)) continue;
+    const held = [...lessons.failed.values()].filter(({ event }) => reachedIds.has(event.eventId));
+    for (const { event, cause } of held) {
       const before = ahead.find((letter) => streamId(letter) === streamId(event));
       const attempts = before?.eventId === event.eventId ? before.attempts + 1 : 1;
       const parked = attempts >= settings.consumerAttempts;
       await letters.hold(unit, deadLetter(consumer, claim, event, { cause, attempts, parked, retryInMs: retryDelay(attempts, settings.consumerBackoffMs) }));
       if (parked && consumer.onError === 'halt') await store.setState(consumer.name, 'halted', `${event.type} in ${event.stream}: ${describeError(cause)}`, unit);
     }
-    if (ahead.length === 0) return;
+    if (ahead.length === 0) return held;
     const passed = new Set(upTo.map(({ eventId }) => eventId));
     for (const letter of ahead) if (passed.has(letter.eventId)) await letters.release(unit, letter);
+    return held;
+  }
+
+  /** Why it was paused, if it was. What is held by then stays held, and is tried again when the consumer is resumed. */
+  private async pauseForCommonCause(unit: Unit, consumer: Consumer, outcome: BatchOutcome): Promise<string | undefined> {
+    // One that halts meets the same stream over and over.
+    const streak = consumer.onError === 'park' ? this.streaks.after(consumer.name, outcome) : undefined;
+    if (!streak || streak.length < COMMON_CAUSE_STREAMS) return undefined;
+    const reason = `the same error on ${streak.length} streams running: ${describeError(outcome.held.at(-1)?.cause)}`;
+    await this.ports.store.setState(consumer.name, 'paused', reason, unit);
+    return `it was paused, since there was ${reason}. Mend the cause, then call resume('${consumer.name}') of Consumers`;
   }
 
   /** Turns a failure into what the next try leaves out. @throws what is nobody's fault, the caller's own, or cannot be narrowed. */
@@ -279,6 +306,14 @@ function forgetPassed({ failed }: Lessons, claim: Claim): void {
 function contiguous<K extends EventKey>(keys: readonly K[], after: number): readonly K[] {
   const gap = keys.findIndex((key, index) => key.seq !== after + index + 1);
   return gap === -1 ? keys : keys.slice(0, gap);
+}
+
+/** After several failures a batch ends at the last of them, so that what it has done commits. */
+function cutBehindFailures<K extends EventKey>(merged: Merged<K>, { failed }: Lessons): Merged<K> {
+  if (failed.size < FAILURES_AT_ONCE) return merged;
+  const ids = new Set([...failed.values()].map(({ event }) => event.eventId));
+  const last = merged.keys.findLastIndex((key) => ids.has(key.eventId));
+  return last === -1 || last === merged.keys.length - 1 ? merged : { keys: merged.keys.slice(0, last + 1), more: true };
 }
 
 /** Of a consumer that halts, nothing behind the first failed event is handled. */

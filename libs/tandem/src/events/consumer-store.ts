@@ -1,7 +1,7 @@
 import type { Unit } from '../kernel/unit-of-work.js';
 import type { Heads, Position } from './event-log.js';
 
-/** `halted`: an event failed and the consumer may not go on without it. `paused`: by an operator. */
+/** `halted`: an event failed and the consumer may not go on without it. `paused`: by an operator, or after the same error on many streams running. */
 export type ConsumerState = 'running' | 'halted' | 'paused';
 
 export interface ConsumerRegistration {
@@ -47,6 +47,8 @@ export interface ConsumerStatus {
   readonly consumer: string;
   readonly kind: string;
   readonly state: ConsumerState;
+  /** Why it does not run. */
+  readonly reason: string | null;
   readonly generation: number;
   /** Events between checkpoints and heads, of any type. */
   readonly lag: number;

@@ -31,7 +31,7 @@ class SecondGuard implements CanActivate {
 }
 
 const retries: object[] = [];
-const status = [{ consumer: 'orders.order-view', kind: 'projection', state: 'running', generation: 1, lag: 3, laggingShards: [5] }];
+const status = [{ consumer: 'orders.order-view', kind: 'projection', state: 'running', reason: null, generation: 1, lag: 3, laggingShards: [5] }];
 const analyzer = new PerformanceAnalyzer(new Clock());
 const room = (token: Type | (abstract new () => unknown), value: object) => ({ provide: token, useValue: value });
 @Module({

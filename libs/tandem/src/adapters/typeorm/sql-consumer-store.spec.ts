@@ -65,7 +65,15 @@ describe.each(sqlBackends())('SqlConsumerStore on $name', (backend) => {
       await store.register([registration()]);
       expect(await positions()).toEqual(new Map(everyShard.map((shard) => [shard, 0])));
       expect(await store.status()).toEqual([
-        { consumer: 'orders.view', kind: 'projection', state: 'running', generation: 1, lag: 2, laggingShards: [shardOf('', 's-1'), shardOf('', 's-2')].sort((a, b) => a - b) },
+        {
+          consumer: 'orders.view',
+          kind: 'projection',
+          state: 'running',
+          reason: null,
+          generation: 1,
+          lag: 2,
+          laggingShards: [shardOf('', 's-1'), shardOf('', 's-2')].sort((a, b) => a - b),
+        },
       ]);
     });
 

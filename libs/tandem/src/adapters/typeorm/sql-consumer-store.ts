@@ -20,6 +20,7 @@ interface ConsumerRow {
 interface StatusRow extends ConsumerRow {
   readonly name: string;
   readonly kind: string;
+  readonly state_reason: string | null;
   readonly shard: number | null;
   readonly behind: number | string | null;
 }
@@ -76,14 +77,22 @@ export class SqlConsumerStore extends ConsumerStore {
     const { consumer, checkpoint, shard } = this.tables;
     const rows = await sqlOutside(this.dataSource, (sql) =>
       sql.query<StatusRow[]>(
-        `SELECT c.name, c.kind, c.state, c.live_generation, p.shard, s.head - p.seq AS behind FROM ${consumer} c
+        `SELECT c.name, c.kind, c.state, c.state_reason, c.live_generation, p.shard, s.head - p.seq AS behind FROM ${consumer} c
          LEFT JOIN (${checkpoint} p JOIN ${shard} s ON s.shard = p.shard AND s.head > p.seq) ON p.consumer = c.name AND p.generation = c.live_generation
          ORDER BY c.name, p.shard`,
       ),
     );
     const found = new Map<string, ConsumerStatus & { laggingShards: number[] }>();
     for (const row of rows) {
-      const status = found.get(row.name) ?? { consumer: row.name, kind: row.kind, state: row.state, generation: row.live_generation, lag: 0, laggingShards: [] };
+      const status = found.get(row.name) ?? {
+        consumer: row.name,
+        kind: row.kind,
+        state: row.state,
+        reason: row.state_reason,
+        generation: row.live_generation,
+        lag: 0,
+        laggingShards: [],
+      };
       if (row.shard !== null) status.laggingShards.push(row.shard);
       found.set(row.name, { ...status, lag: status.lag + Number(row.behind ?? 0) });
     }
@@ -91,13 +100,14 @@ export class SqlConsumerStore extends ConsumerStore {
   }
 
   async setState(consumer: string, state: ConsumerState, reason: string | null, unit?: Unit): Promise<void> {
-    const reply = await this.on(unit, (sql) =>
+    const set = (sql: Sql) =>
       sql.query<{ affectedRows: number }>(`UPDATE ${this.tables.consumer} SET state = ?, state_reason = ?, updated_at = ${expressionsOf(sql.dialect).now} WHERE name = ?`, [
         state,
         reason === null ? null : shortText(reason),
         consumer,
-      ]),
-    );
+      ]);
+    // A batch of an unpartitioned consumer holds the row for as long as it runs.
+    const reply = await (unit ? set(sqlOf(unit)) : repeated(() => sqlOutside(this.dataSource, set)));
     if (reply.affectedRows === 0) throw new TandemError('TANDEM_WIRING', `No consumer named "${consumer}" is registered`);
   }
 
