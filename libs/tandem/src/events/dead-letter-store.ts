@@ -36,8 +36,8 @@ export abstract class DeadLetterStore {
   /** Held streams of a consumer in these shards, in the unit's transaction. */
   abstract held(unit: Unit, consumer: string, generation: number, shards: readonly number[]): Promise<readonly DeadLetter[]>;
 
-  /** Letters, newest last: of one consumer or of all; `due` only those to be retried now. Without locks. */
-  abstract list(filter?: { readonly consumer?: string; readonly due?: boolean; readonly limit?: number }): Promise<readonly DeadLetter[]>;
+  /** Letters, newest last: of one consumer, of several or of all; `due` only those to be retried now. Without locks. */
+  abstract list(filter?: { readonly consumer?: string; readonly consumers?: readonly string[]; readonly due?: boolean; readonly limit?: number }): Promise<readonly DeadLetter[]>;
 
   /** Which of these consumers have letters that are due. Without locks. */
   abstract dueConsumers(consumers: readonly string[]): Promise<readonly string[]>;

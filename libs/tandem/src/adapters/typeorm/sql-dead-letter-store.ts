@@ -78,15 +78,16 @@ export class SqlDeadLetterStore extends DeadLetterStore {
     return rows.map(letterOf);
   }
 
-  async list(filter: { readonly consumer?: string; readonly due?: boolean; readonly limit?: number } = {}): Promise<readonly DeadLetter[]> {
-    const { consumer, due = false, limit = DEFAULT_LIMIT } = filter;
+  async list(filter: { readonly consumer?: string; readonly consumers?: readonly string[]; readonly due?: boolean; readonly limit?: number } = {}): Promise<readonly DeadLetter[]> {
+    const { consumer, consumers = consumer === undefined ? undefined : [consumer], due = false, limit = DEFAULT_LIMIT } = filter;
+    if (consumers?.length === 0) return [];
     return sqlOutside(this.dataSource, async (sql) => {
       const conditions = ['1 = 1'];
-      if (consumer !== undefined) conditions.push('consumer = ?');
+      if (consumers) conditions.push('consumer IN (?)');
       if (due) conditions.push(isDue(sql.dialect));
       const rows = await sql.query<Row[]>(
         `SELECT ${selectColumns(sql.dialect)} FROM ${this.tables.deadLetter} WHERE ${conditions.join(' AND ')} ORDER BY created_at, shard, seq LIMIT ?`,
-        consumer === undefined ? [limit] : [consumer, limit],
+        consumers ? [consumers, limit] : [limit],
       );
       return rows.map(letterOf);
     });
