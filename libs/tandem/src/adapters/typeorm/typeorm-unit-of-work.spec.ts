@@ -289,7 +289,8 @@ describe.each(sqlBackends())('unit of work on $name, pool of 1', (backend) => {
   });
 
   it('20 units at once take turns on the only connection', async () => {
-    await Promise.all(Array.from({ length: 20 }, () => units.run(() => items.repo.increment({ id: 1 }, 'n', 1))));
+    const patient = new TypeOrmUnitOfWork(items.ds, new Clock());
+    await Promise.all(Array.from({ length: 20 }, () => patient.run(() => items.repo.increment({ id: 1 }, 'n', 1))));
     expect(await rows()).toEqual([[1, 20]]);
   });
 
