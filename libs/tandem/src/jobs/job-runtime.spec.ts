@@ -1,4 +1,5 @@
 import type { CommandBus } from '@nestjs/cqrs';
+import { Logger } from '@nestjs/common';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { sqlBackends } from '../../../../test/support/backends.js';
 import { tandemDatabase, type TandemDatabase } from '../../../../test/support/tandem-database.js';
@@ -128,6 +129,20 @@ describe.each(sqlBackends())('JobRuntime on $name', (backend) => {
   it('a command that this version of the code lacks is given back, and no attempt is lost', async () => {
     await transport.handler(await insert(new Newer()));
     expect(await jobs()).toEqual([{ state: 'waiting', attempts: 0, epoch: 1 }]);
+  });
+
+  it('a command that this version lacks comes again when the database was away as it was given back', async () => {
+    const said = vi.spyOn(Logger.prototype, 'warn').mockImplementation(() => undefined);
+    const fail = vi.spyOn(store, 'fail');
+    vi.spyOn(store, 'giveBack').mockRejectedValueOnce(new Error('database away'));
+    const ticket = await insert(new Newer());
+    await transport.handler(ticket);
+    expect(fail).not.toHaveBeenCalled();
+    expect(said.mock.calls.map(([line]) => line)).toContain(`Job ${ticket.id} could not be settled and comes again: Error: database away`);
+    said.mockRestore();
+    await leaseRunsOut();
+    await transport.handler({ ...ticket, epoch: 1 });
+    expect(await jobs()).toEqual([{ state: 'waiting', attempts: 1, epoch: 2 }]);
   });
 
   it('keeps the lease of a second run when the first, which was overtaken, ends', async () => {

@@ -29,7 +29,7 @@ const GIVEN_BACK_MS = 5_000;
 
 interface RunningJob {
   readonly ticket: JobTicket;
-  readonly effect: QueuedCommandDefinition['effect'] | undefined;
+  readonly effect: QueuedCommandDefinition['effect'];
   readonly abort: AbortController;
   completed: boolean;
 }
@@ -98,16 +98,16 @@ export class JobRuntime {
 
   private async execute(job: ClaimedJob): Promise<void> {
     const definition = this.byName.get(job.name);
-    const run: RunningJob = { ticket: job, effect: definition?.effect, abort: new AbortController(), completed: false };
+    if (!definition) return this.giveBack(job);
+    const run: RunningJob = { ticket: job, effect: definition.effect, abort: new AbortController(), completed: false };
     this.running.add(run);
     try {
-      if (!definition) return await this.giveBack(job);
       if (job.attempts > definition.attempts) throw lost(job);
       await this.handle(job, definition, run);
       if (!run.completed) await this.store.complete(job);
     } catch (error) {
       if (isTandemError(error, 'TANDEM_JOB_STALE')) throw error;
-      await this.fail(job, definition!, error);
+      await this.fail(job, definition, error);
     } finally {
       this.running.delete(run);
     }
