@@ -126,6 +126,7 @@ class NoDeadLetters extends DeadLetterStore {
 
 class NoJobs extends JobStore {
   override insert = () => Promise.resolve([]);
+  override withDedupeKey = () => Promise.resolve(undefined);
   override claim = () => Promise.resolve(undefined);
   override complete = () => Promise.resolve();
   override fail = () => Promise.resolve(undefined);

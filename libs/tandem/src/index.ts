@@ -9,7 +9,7 @@ export type { Identity } from './kernel/request-settings.js';
 export { UnitOfWork, type UnitOfWorkChoice } from './write/command/unit-of-work.decorator.js';
 export { DurableSaga, type DurableSagaOptions } from './write/saga/durable-saga.js';
 export { QueuedCommand, type QueuedCommandOptions } from './jobs/queued-command.js';
-export { DurableJobs, type EnqueueOptions } from './jobs/durable-jobs.js';
+export { DurableJobs, type Enqueued, type EnqueueOptions } from './jobs/durable-jobs.js';
 
 // Events
 export { DomainEvent, type DomainEventOptions, type StreamName } from './events/domain-event.js';

@@ -1,11 +1,19 @@
 import { Injectable } from '@nestjs/common';
 import { currentMessage, nextMessage } from '../kernel/message-context.js';
-import { UnitOfWork } from '../kernel/unit-of-work.js';
+import { type Unit, UnitOfWork } from '../kernel/unit-of-work.js';
 import { JobOutbox, newJob } from './job-outbox.js';
+import { JobStore, type NewJob } from './job-store.js';
 
 export interface EnqueueOptions {
   /** Of two jobs with one key the first stays, for as long as its row is kept. */
   readonly dedupeKey?: string;
+}
+
+export interface Enqueued {
+  /** Of the job that has the dedupe key: an earlier one where `created` is false. */
+  readonly id: string;
+  /** False when a job with this dedupe key existed. */
+  readonly created: boolean;
 }
 
 /** Queues commands: inside a unit of work with its COMMIT, outside in a transaction of its own. */
@@ -14,13 +22,21 @@ export class DurableJobs {
   constructor(
     private readonly units: UnitOfWork,
     private readonly outbox: JobOutbox,
+    private readonly store: JobStore,
   ) {}
 
-  /** `created` is false when a job with this dedupe key existed. @throws TANDEM_WIRING for a command without `@QueuedCommand`. */
-  async enqueue(command: object, options: EnqueueOptions = {}): Promise<{ readonly id: string; readonly created: boolean }> {
+  /** @throws TANDEM_WIRING for a command without `@QueuedCommand`. */
+  async enqueue(command: object, options: EnqueueOptions = {}): Promise<Enqueued> {
     const job = newJob(command, currentMessage() ?? nextMessage(), options.dedupeKey ?? null);
     const unit = this.units.current;
-    const created = await (unit?.kind === 'write' ? this.outbox.put(unit, [job]) : this.units.run((own) => this.outbox.put(own, [job])));
-    return { id: job.id, created: created.length > 0 };
+    return unit?.kind === 'write' ? this.put(unit, job) : this.units.run((own) => this.put(own, job));
+  }
+
+  private async put(unit: Unit, job: NewJob, tries = 2): Promise<Enqueued> {
+    const [id] = await this.outbox.put(unit, [job]);
+    if (id !== undefined) return { id, created: true };
+    const first = job.dedupeKey === null ? undefined : await this.store.withDedupeKey(unit, job.dedupeKey);
+    // Where it was swept between the two statements, the key is free.
+    return first === undefined && tries > 1 ? this.put(unit, job, tries - 1) : { id: first ?? job.id, created: false };
   }
 }

@@ -47,6 +47,9 @@ export abstract class JobStore {
   /** Inserts in one statement, leaving out those whose dedupe key exists; returns the tickets (epoch 0) of those inserted. */
   abstract insert(unit: Unit, jobs: readonly NewJob[]): Promise<readonly JobTicket[]>;
 
+  /** The job that has this dedupe key, as the unit sees it. */
+  abstract withDedupeKey(unit: Unit, dedupeKey: string): Promise<string | undefined>;
+
   /** A short transaction of its own: epoch + 1, attempts + 1, running, lease. Undefined when the ticket is stale. */
   abstract claim(ticket: JobTicket, leaseMs: number): Promise<ClaimedJob | undefined>;
 

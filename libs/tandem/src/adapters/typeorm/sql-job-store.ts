@@ -42,6 +42,11 @@ export class SqlJobStore extends JobStore {
     return insertJobs(sqlOf(unit), jobs, this.tables);
   }
 
+  async withDedupeKey(unit: Unit, dedupeKey: string): Promise<string | undefined> {
+    const [job] = await sqlOf(unit).query<{ id: string }[]>(`SELECT id FROM ${this.tables.job} WHERE dedupe_key = ?`, [dedupeKey]);
+    return job?.id;
+  }
+
   /** The UPDATE commits by itself; the epoch that it took is nobody else's, so the job can be read after it. */
   async claim(ticket: JobTicket, leaseMs: number): Promise<ClaimedJob | undefined> {
     const epoch = ticket.epoch + 1;
