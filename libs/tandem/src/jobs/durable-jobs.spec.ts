@@ -47,6 +47,12 @@ describe.each(sqlBackends())('DurableJobs on $name', (backend) => {
     expect(transport.added.map(({ id }) => id)).toEqual([first.id, one.id]);
   });
 
+  it('refuses an option that does not exist', async () => {
+    const refused = { code: 'TANDEM_WIRING', message: expect.stringContaining('there is no option `runAt` of DurableJobs.enqueue') as string };
+    await expect(jobs.enqueue(new Mail(), { runAt: new Date() } as object)).rejects.toMatchObject(refused);
+    expect(await store.list('waiting', 10)).toEqual([]);
+  });
+
   it('queues again when the job with the dedupe key was swept just then', async () => {
     vi.spyOn(store, 'insert').mockResolvedValueOnce([]);
     const { created, id } = await jobs.enqueue(new Mail(), { dedupeKey: 'order-1' });

@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import { knownOptions } from '../kernel/known-options.js';
 import { currentMessage, nextMessage } from '../kernel/message-context.js';
 import { type Unit, UnitOfWork } from '../kernel/unit-of-work.js';
 import { JobOutbox, newJob } from './job-outbox.js';
@@ -16,6 +17,8 @@ export interface Enqueued {
   readonly created: boolean;
 }
 
+const OPTIONS: Readonly<Record<keyof EnqueueOptions, true>> = { dedupeKey: true };
+
 /** Queues commands: inside a unit of work with its COMMIT, outside in a transaction of its own. */
 @Injectable()
 export class DurableJobs {
@@ -25,9 +28,10 @@ export class DurableJobs {
     private readonly store: JobStore,
   ) {}
 
-  /** @throws TANDEM_WIRING for a command without `@QueuedCommand`. */
+  /** @throws TANDEM_WIRING for a command without `@QueuedCommand`, and an unknown option. */
   async enqueue(command: object, options: EnqueueOptions = {}): Promise<Enqueued> {
-    const job = newJob(command, currentMessage() ?? nextMessage(), options.dedupeKey ?? null);
+    const { dedupeKey = null } = knownOptions('DurableJobs.enqueue', options, OPTIONS);
+    const job = newJob(command, currentMessage() ?? nextMessage(), dedupeKey);
     const unit = this.units.current;
     return unit?.kind === 'write' ? this.put(unit, job) : this.units.run((own) => this.put(own, job));
   }
