@@ -58,6 +58,7 @@ export class TandemStartup {
     ];
     reportWiring(problems, this.settings.wiringErrors);
     await this.storage.verify();
+    this.outbox.expect(queuedCommandsOf(provided).map(({ name }) => name));
     await this.consumers.register(declared.sound.map((consumer) => this.consumerOf(consumer)));
     this.checker.add(rules.sound);
   }

@@ -14,18 +14,33 @@ import { queuedCommandOf } from './queued-command.js';
 export class JobOutbox {
   private readonly logger = new Logger('Tandem');
   private away = false;
+  private handled: ReadonlySet<string> | undefined;
+  private readonly warned = new Set<string>();
 
   constructor(
     private readonly store: JobStore,
     private readonly transport: JobTransport,
   ) {}
 
+  /** Tells the names of the queued commands that this application has handlers for; until then none is missed. */
+  expect(names: Iterable<string>): void {
+    this.handled = new Set(names);
+  }
+
   /** Rows go in at once, those whose dedupe key exists are left out; returns the ids of the new ones. */
   async put(unit: Unit, jobs: readonly NewJob[]): Promise<readonly string[]> {
     if (jobs.length === 0) return [];
+    for (const job of jobs) this.warnOfNoHandler(job);
     const tickets = await this.store.insert(unit, jobs);
     unit.afterCommit(() => void this.send(tickets));
     return tickets.map(({ id }) => id);
+  }
+
+  /** Not refused: another application on this database may have the handler. */
+  private warnOfNoHandler({ name, queue }: NewJob): void {
+    if (!this.handled || this.handled.has(name) || this.warned.has(name)) return;
+    this.warned.add(name);
+    this.logger.warn(`"${name}" is queued, but no module here provides a handler for it: it waits in queue "${queue}" until a worker that has one takes it`);
   }
 
   /** Never rejects: a ticket that is lost here is added by the reconciler. */
