@@ -136,6 +136,7 @@ class NoJobs extends JobStore {
   override counts = () => Promise.resolve([]);
   override list = () => Promise.resolve([]);
   override retryParked = () => Promise.resolve([]);
+  override discard = () => Promise.resolve(false);
   override sweep = () => Promise.resolve(0);
 }
 

@@ -51,7 +51,7 @@ export interface TandemSettings {
   readonly handlerTimeoutMs?: number;
   /** A job whose worker does not renew its lease for this long goes to another worker, in milliseconds. Default 10,000. */
   readonly jobLeaseMs?: number;
-  /** Done jobs are kept this long, in milliseconds. Default 7 days. */
+  /** Done and discarded jobs are kept this long, in milliseconds. Default 7 days. */
   readonly keepDoneJobsMs?: number;
   /** At shutdown, running batches and jobs may take this long, in milliseconds. Default 10,000. */
   readonly drainTimeoutMs?: number;

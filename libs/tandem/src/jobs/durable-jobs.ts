@@ -1,4 +1,5 @@
-import { Injectable } from '@nestjs/common';
+import { Injectable, Logger } from '@nestjs/common';
+import { TandemError } from '../kernel/errors.js';
 import { knownOptions } from '../kernel/known-options.js';
 import { currentMessage, nextMessage } from '../kernel/message-context.js';
 import { type Unit, UnitOfWork } from '../kernel/unit-of-work.js';
@@ -19,9 +20,11 @@ export interface Enqueued {
 
 const OPTIONS: Readonly<Record<keyof EnqueueOptions, true>> = { dedupeKey: true };
 
-/** Queues commands: inside a unit of work with its COMMIT, outside in a transaction of its own. */
+/** Queues commands: inside a unit of work with its COMMIT, outside in a transaction of its own. Retries and discards those that failed. */
 @Injectable()
 export class DurableJobs {
+  private readonly logger = new Logger('Tandem');
+
   constructor(
     private readonly units: UnitOfWork,
     private readonly outbox: JobOutbox,
@@ -34,6 +37,26 @@ export class DurableJobs {
     const job = newJob(command, currentMessage() ?? nextMessage(), dedupeKey);
     const unit = this.units.current;
     return unit?.kind === 'write' ? this.put(unit, job) : this.units.run((own) => this.put(own, job));
+  }
+
+  /** A parked job waits again, its attempts counted anew. False when no parked job has this id. */
+  async retry(id: string): Promise<boolean> {
+    const tickets = await this.store.retryParked(id);
+    await this.outbox.send(tickets);
+    return tickets.length > 0;
+  }
+
+  /**
+   * Gives up a job that is parked or waits: it never runs, and its row tells the reason for as long as it is kept. False when no
+   * such job has this id; one that is running has to end first.
+   * @throws TANDEM_VALIDATION without a reason.
+   */
+  async discard(id: string, reason: string): Promise<boolean> {
+    if (typeof reason !== 'string' || reason.trim() === '')
+      throw new TandemError('TANDEM_VALIDATION', `Job ${id} was to be discarded without a reason`, { data: { violations: [{ path: 'reason', message: 'reason must say why' }] } });
+    const discarded = await this.store.discard(id, reason);
+    if (discarded) this.logger.log(`Job ${id} was discarded: ${reason}`);
+    return discarded;
   }
 
   private async put(unit: Unit, job: NewJob, tries = 2): Promise<Enqueued> {

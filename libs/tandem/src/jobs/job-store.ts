@@ -1,12 +1,13 @@
 /**
  * A *job* is a row: SQL is the truth, BullMQ carries it to a worker. Its *epoch* counts the runs; the ticket in BullMQ is
  * `j-<id>-<epoch>`, so a delivery that comes late or twice finds another epoch and has no effect. States: waiting → running →
- * done | waiting (again, later) | parked (out of attempts). A running job's worker renews its *lease* (`run_at`, by the
+ * done | waiting (again, later) | parked (out of attempts). Who operates the application ends a waiting or parked one as
+ * discarded. A running job's worker renews its *lease* (`run_at`, by the
  * database's clock); when the lease runs out, the reconciler hands the job to another worker.
  */
 import type { Unit } from '../kernel/unit-of-work.js';
 
-export type JobState = 'waiting' | 'running' | 'done' | 'parked';
+export type JobState = 'waiting' | 'running' | 'done' | 'parked' | 'discarded';
 
 export interface NewJob {
   readonly id: string;
@@ -80,6 +81,9 @@ export abstract class JobStore {
   /** Parked jobs wait again, attempts counted anew. Returns their tickets. */
   abstract retryParked(id: string): Promise<readonly JobTicket[]>;
 
-  /** Deletes done jobs older than this, in small steps. Returns how many. */
+  /** A waiting or parked job never runs again; its row is kept as a done one's, with the reason. False when there is no such job. */
+  abstract discard(id: string, reason: string): Promise<boolean>;
+
+  /** Deletes done and discarded jobs older than this, in small steps. Returns how many. */
   abstract sweep(keepDoneMs: number): Promise<number>;
 }

@@ -28,7 +28,7 @@ interface SummaryRow {
 
 /**
  * Jobs on MySQL, MariaDB and PostgreSQL. `run_at` is one column with three meanings, so that one index finds all that is due:
- * when a waiting job may run, when a running one's lease ends, when a done or parked one ended.
+ * when a waiting job may run, when a running one's lease ends, when any other ended.
  */
 export class SqlJobStore extends JobStore {
   constructor(
@@ -137,18 +137,33 @@ export class SqlJobStore extends JobStore {
     });
   }
 
+  async discard(id: string, reason: string): Promise<boolean> {
+    const { affectedRows } = await this.alone((sql) => {
+      const { now } = expressionsOf(sql.dialect);
+      return sql.query<Affected>(
+        `UPDATE ${this.tables.job} SET state = 'discarded', last_error = ?, run_at = ${now}, finished_at = ${now} WHERE id = ? AND state IN ('waiting', 'parked')`,
+        [shortText(reason), id],
+      );
+    });
+    return affectedRows > 0;
+  }
+
   async sweep(keepDoneMs: number): Promise<number> {
+    return (await this.sweepState('done', keepDoneMs)) + (await this.sweepState('discarded', keepDoneMs));
+  }
+
+  private async sweepState(state: JobState, keepMs: number): Promise<number> {
     for (let swept = 0; ;) {
-      const { affectedRows } = await this.alone((sql) => this.sweepStep(sql, keepDoneMs));
+      const { affectedRows } = await this.alone((sql) => this.sweepStep(sql, state, keepMs));
       swept += affectedRows;
       if (affectedRows < SWEEP_STEP) return swept;
     }
   }
 
-  private sweepStep(sql: Sql, keepDoneMs: number): Promise<Affected> {
-    const old = `state = 'done' AND run_at <= ${expressionsOf(sql.dialect).earlier} ORDER BY run_at LIMIT ?`;
+  private sweepStep(sql: Sql, state: JobState, keepMs: number): Promise<Affected> {
+    const old = `state = '${state}' AND run_at <= ${expressionsOf(sql.dialect).earlier} ORDER BY run_at LIMIT ?`;
     const from = `DELETE FROM ${this.tables.job} WHERE`;
-    return sql.query(sql.dialect === 'mysql' ? `${from} ${old}` : `${from} id IN (SELECT id FROM ${this.tables.job} WHERE ${old})`, [keepDoneMs, SWEEP_STEP]);
+    return sql.query(sql.dialect === 'mysql' ? `${from} ${old}` : `${from} id IN (SELECT id FROM ${this.tables.job} WHERE ${old})`, [keepMs, SWEEP_STEP]);
   }
 
   private async waitAgain(sql: Sql, ticket: JobTicket, { error, retryInMs, uncounted }: { error: string; retryInMs: number; uncounted: number }): Promise<JobTicket | undefined> {
