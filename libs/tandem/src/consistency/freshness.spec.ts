@@ -1,5 +1,5 @@
 import type { Type } from '@nestjs/common';
-import { beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Consumer } from '../events/consumer.js';
 import { ConsumerRegistry } from '../events/consumer-registry.js';
 import type { DeadLetter } from '../events/dead-letter-store.js';
@@ -31,6 +31,7 @@ describe('fresh reads', () => {
   let world: MemoryReadSide;
   let reads: SnapshotFreshRead;
   let guarantor: ConsistencyGuarantor;
+  let readSide: ReadSide;
 
   const project = (name: string, entity: Type, seq: number, onError: Consumer['onError'] = 'park') => {
     world.positions.set(name, new Map([[0, seq]]));
@@ -48,7 +49,7 @@ describe('fresh reads', () => {
     const registry = new ConsumerRegistry();
     registry.add([project('orders.view', OrderView, 5), project('users.view', UserView, 5), project('sales', class Sales {}, 5, 'halt')]);
     const storage = { logId: LOG } as StorageCheck;
-    const readSide = new ReadSide(world.store, world.letterStore, world.clock);
+    readSide = new ReadSide(world.store, world.letterStore, world.clock);
     const freshness = new Freshness(world.units, readSide, world.log, world.clock);
     reads = new SnapshotFreshRead(world.units, freshness, registry, world.log, storage);
     guarantor = new ConsistencyGuarantor(freshness, world.units, registry, storage, {} as EventLog);
@@ -80,6 +81,21 @@ describe('fresh reads', () => {
   it('give up at the deadline, naming the projection, and not before', async () => {
     const failed = (await ask(byCall(readYourWrites(tokenFor(8)))).catch((error: unknown) => error)) as TandemError;
     expect([failed.code, failed.data, world.now]).toEqual(['TANDEM_CONSISTENCY_TIMEOUT', { projections: ['orders.view'], deadlineMs: 1_000 }, 1_000]);
+  });
+
+  it('take few snapshots while they wait, and one statement for all who wait', async () => {
+    await expect(ask(byCall(readYourWrites(tokenFor(8))))).rejects.toThrow(failsWith('TANDEM_CONSISTENCY_TIMEOUT'));
+    expect(world.snapshots).toBeLessThanOrEqual(3);
+
+    const positions = vi.spyOn(world.store, 'positions');
+    const consumers = [{ name: 'orders.view' }, { name: 'users.view' }] as Consumer[];
+    const target = (seq: number) => ({ positions: new Map([[0, seq]]), streams: 'any' }) as const;
+    const asked = Array.from({ length: 50 }, (_, i) => readSide.havePassed({ consumers: [consumers[i % 2]!], target: target(i) }));
+    expect(await Promise.all(asked)).toEqual(Array.from({ length: 50 }, (_, i) => i <= 5));
+    expect(positions).toHaveBeenCalledTimes(1);
+    advance('orders.view', 9);
+    expect(await readSide.havePassed({ consumers, target: target(5) })).toBe(true);
+    expect(await readSide.havePassed({ consumers: [consumers[0]!], target: target(9) })).toBe(true);
   });
 
   it('answer from what is there after the deadline where that was asked for', async () => {

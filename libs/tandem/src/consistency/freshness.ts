@@ -29,6 +29,8 @@ interface Attempt {
 type Outcome<T> = { readonly reading: Reading<T> } | { readonly look: Look };
 
 const ATTEMPT = Symbol('tandem:fresh-read-attempt');
+/** An attempt also sees dead letters, which may end the wait. */
+const ATTEMPT_AT_LEAST_EVERY_MS = 500;
 const SNAPSHOT = { kind: 'snapshot' } as const;
 
 @Injectable()
@@ -54,9 +56,18 @@ export class Freshness {
       want = attempt.want;
       if (first) await this.refuseBeyondHeads(want.target);
       const stuck = outcome.look.held.some(({ state }) => state === 'parked');
-      const pause = stuck || signal?.aborted ? undefined : pauses.next().value;
-      if (pause === undefined) return this.giveUp(want, outcome.look, work);
+      if (stuck || !(await this.untilWorthwhile(want, pauses, signal))) return this.giveUp(want, outcome.look, work);
+    }
+  }
+
+  /** Pauses until another attempt may succeed: many waits share one look at the checkpoints, while each attempt takes a connection. False when the time is up. */
+  private async untilWorthwhile(want: LookFor, pauses: Generator<number, void>, signal: AbortSignal | undefined): Promise<boolean> {
+    const since = this.clock.now();
+    for (;;) {
+      const pause = signal?.aborted ? undefined : pauses.next().value;
+      if (pause === undefined) return false;
       await this.clock.sleep(pause, signal);
+      if (this.clock.now() - since >= ATTEMPT_AT_LEAST_EVERY_MS || (await this.readSide.havePassed(want))) return true;
     }
   }
 

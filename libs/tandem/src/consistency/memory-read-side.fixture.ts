@@ -58,8 +58,10 @@ export class MemoryReadSide {
 
   readonly store = {
     status: async () => [...this.positions.keys()].map((consumer) => ({ consumer, generation: 1 })),
-    positions: async (consumers: readonly string[], shards: readonly number[], unit: MemoryUnit) =>
-      new Map(consumers.map((name) => [name, new Map([...(unit.seen.positions.get(name) ?? [])].filter(([shard]) => shards.includes(shard)))])),
+    positions: async (consumers: readonly string[], shards: readonly number[], unit?: MemoryUnit) => {
+      const { positions } = unit?.seen ?? this;
+      return new Map(consumers.map((name) => [name, new Map([...(positions.get(name) ?? [])].filter(([shard]) => shards.includes(shard)))]));
+    },
   } as unknown as ConsumerStore;
 
   readonly letterStore = {

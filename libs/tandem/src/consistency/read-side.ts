@@ -25,6 +25,8 @@ export interface LookFor {
   readonly keepPositions: boolean;
 }
 
+type AllPositions = ReadonlyMap<string, ReadonlyMap<number, number>>;
+
 const ALL_SHARDS: readonly number[] = Array.from({ length: SHARDS }, (_, shard) => shard);
 /** How long a generation is taken as known, in milliseconds: it changes only when a rebuild is swapped in. */
 const GENERATIONS_KEPT_MS = 1_000;
@@ -35,6 +37,8 @@ export class ReadSide {
   private generations: ReadonlyMap<string, number> = new Map();
   private knownAt = Number.NEGATIVE_INFINITY;
   private asking: Promise<void> | undefined;
+  private nextPositions: { readonly names: Set<string>; readonly shards: Set<number>; readonly found: Promise<AllPositions> } | undefined;
+  private lastPositions: Promise<unknown> = Promise.resolve();
 
   constructor(
     private readonly store: ConsumerStore,
@@ -70,6 +74,28 @@ export class ReadSide {
     }
     const passed = keepPositions && letters.length + unknown.length === 0 ? lowest(names, positions) : undefined;
     return { fresh: lagging.size === 0 && held.length === 0, lagging: [...lagging], held, passed };
+  }
+
+  /** Outside of any unit, and only of the checkpoints: whether it is worth a look. One statement at a time answers all who have asked since the last. */
+  async havePassed({ consumers, target }: Pick<LookFor, 'consumers' | 'target'>): Promise<boolean> {
+    if (!target) return true;
+    this.nextPositions ??= this.newQuestion();
+    const { found, names, shards } = this.nextPositions;
+    for (const { name } of consumers) names.add(name);
+    for (const shard of target.positions.keys()) shards.add(shard);
+    const positions = await found;
+    return consumers.every(({ name }) => hasPassed(positions.get(name), target));
+  }
+
+  private newQuestion() {
+    const names = new Set<string>();
+    const shards = new Set<number>();
+    const found = this.lastPositions.then(() => {
+      this.nextPositions = undefined; // who asks from here on may want to see more than this will
+      return this.store.positions([...names], [...shards]);
+    });
+    this.lastPositions = found.catch(() => undefined); // those who asked have the error
+    return { names, shards, found };
   }
 
   private async ask(): Promise<void> {
