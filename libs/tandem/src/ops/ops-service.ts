@@ -2,19 +2,22 @@
  * What an operator asks of a running application and may do to it. *Report*: what this process executed, in how much time.
  * *Status*: of the whole fleet, from SQL: how far every consumer is, the jobs by state, and the events that failed.
  */
-import { Injectable } from '@nestjs/common';
+import { Inject, Injectable, Optional } from '@nestjs/common';
 import { ConsumerRegistry } from '../events/consumer-registry.js';
 import { ConsumerStore, type ConsumerStatus } from '../events/consumer-store.js';
 import type { DeadLetter } from '../events/dead-letter-store.js';
 import { DeadLetters } from '../events/dead-letters.js';
 import { type JobState, JobStore, type JobSummary } from '../jobs/job-store.js';
 import { TandemError } from '../kernel/errors.js';
+import { PipelineSettings } from '../kernel/pipeline-settings.js';
+import { MetricsInterceptor } from '../telemetry/metrics.interceptor.js';
 import { PerformanceAnalyzer } from '../telemetry/performance-analyzer.js';
 import type { PerformanceReport } from '../telemetry/performance-report.js';
 
 const LISTED = 100;
 /** What names of tenants and streams consist of: an id outside of it is none, and some databases refuse to compare it. */
 const ID = /^[\x20-\x7e]{0,200}$/;
+const NOT_MEASURING = 'Nothing is measured: list MetricsInterceptor in the option `interceptors` of TandemModule.';
 
 export interface OpsStatus {
   readonly consumers: readonly ConsumerStatus[];
@@ -40,11 +43,18 @@ export class OpsService {
     private readonly registry: ConsumerRegistry,
     private readonly letters: DeadLetters,
     private readonly jobs: JobStore,
+    @Optional() @Inject(PipelineSettings) private readonly pipeline?: PipelineSettings,
   ) {}
 
-  /** Of this process, since it started. */
+  /** Of this process, since it started: where API and worker are two processes, the jobs and projections are not in it. */
   report(): PerformanceReport {
-    return this.analyzer.report();
+    const report = this.analyzer.report();
+    const isEmpty = report.commands.length + report.queries.length + report.events.length === 0;
+    return isEmpty && !this.isMeasuring ? { ...report, hint: NOT_MEASURING } : report;
+  }
+
+  private get isMeasuring(): boolean {
+    return !this.pipeline || this.pipeline.inheritGlobalEnhancers || this.pipeline.interceptors.includes(MetricsInterceptor);
   }
 
   /** Of every process: one look at the database, without locks. */

@@ -3,13 +3,17 @@ import { type CanActivate, type ExecutionContext, type INestApplication, Injecta
 import { Test } from '@nestjs/testing';
 import { of } from 'rxjs';
 import { afterEach, describe, expect, it } from 'vitest';
+import { memoryAdapters } from '../../../../test/support/memory-adapters.js';
 import { ConsumerRegistry } from '../events/consumer-registry.js';
 import { ConsumerStore } from '../events/consumer-store.js';
 import { DeadLetters } from '../events/dead-letters.js';
 import { JobStore } from '../jobs/job-store.js';
 import { Clock } from '../kernel/clock.js';
 import { TandemError } from '../kernel/errors.js';
+import { MetricsInterceptor } from '../telemetry/metrics.interceptor.js';
 import { PerformanceAnalyzer } from '../telemetry/performance-analyzer.js';
+import { reportText } from '../telemetry/performance-report.js';
+import { TandemModule } from '../tandem.module.js';
 import { LocalOnlyGuard } from './local-only.guard.js';
 import { OpsService } from './ops-service.js';
 import { TandemOpsModule, type TandemOpsOptions } from './tandem-ops.module.js';
@@ -121,5 +125,21 @@ describe('TandemOpsModule', () => {
     }
     expect(asked.splice(0)).toEqual(['first', 'first', 'first']);
     expect((await ask('/ops/status')).status).toBe(404);
+  });
+
+  it.each([
+    ['without the interceptor', [], /^Nothing is measured: list MetricsInterceptor/],
+    ['with it', [MetricsInterceptor], undefined],
+  ])('says why an empty report is empty: %s', async (_, interceptors, hint) => {
+    const { storage, jobs } = memoryAdapters();
+    const module = await Test.createTestingModule({
+      imports: [TandemModule.forRoot({ storage, jobs, interceptors }), TandemOpsModule.forRoot({ guards: [LocalOnlyGuard] })],
+    }).compile();
+    const ops = module.get(OpsService);
+    if (!hint) return expect(ops.report().hint).toBeUndefined();
+    expect(ops.report().hint).toMatch(hint);
+    expect(reportText(ops.report()).split('\n').at(-1)).toMatch(hint);
+    module.get(PerformanceAnalyzer).recordCommandExecution('PlaceOrder', { durationMs: 1 });
+    expect(ops.report().hint).toBeUndefined();
   });
 });

@@ -22,6 +22,8 @@ export interface PerformanceReport {
   readonly queries: readonly QueryTiming[];
   /** By handler, since an event may have several. */
   readonly events: readonly Timing[];
+  /** Why the report is empty, where nothing could have filled it. */
+  readonly hint?: string;
 }
 
 type Cell = string | number;
@@ -37,6 +39,7 @@ export function reportText(report: PerformanceReport): string {
       report.queries.map((query) => [...timed(query), query.cacheHits, `${(query.hitRate * 100).toFixed(1)} %`]),
     ),
     table(['event handler', ...head], report.events.map(timed)),
+    ...(report.hint === undefined ? [] : [report.hint]),
   ].join('\n\n');
 }
 
