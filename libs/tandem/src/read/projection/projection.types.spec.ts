@@ -5,7 +5,7 @@ import type { EventMetadata } from '../../events/event-log.js';
 import { On, onMarks } from '../../events/on.js';
 import type { Delta } from './delta.js';
 import { OnDelta } from './on-delta.js';
-import { Projection } from './projection.js';
+import { Projection, projectionOf } from './projection.js';
 
 @DomainEvent('types.order-placed', { version: 1, stream: (e) => ['order', e.orderId] })
 class OrderPlaced {
@@ -68,6 +68,27 @@ class Free {
   async placed(_e: OrderPlaced, _meta: EventMetadata, _manager: unknown) {}
 }
 
+/** Not called: some of these throw. */
+function optionsThatDoNotCompile() {
+  // @ts-expect-error a table's name instead of its entity
+  @Projection('types.named-table', { version: 1, tables: ['sales'] })
+  class NamedTable {}
+
+  // @ts-expect-error one entity instead of a list
+  @Projection('types.one-table', { version: 1, tables: Sales })
+  class OneTable {}
+
+  // @ts-expect-error a misspelt option
+  @Projection('types.misspelt', { version: 1, table: [Sales] })
+  class MisspeltOption {}
+
+  // @ts-expect-error a projection has a version
+  @Projection('types.no-version', { tables: [Sales] })
+  class NoVersion {}
+
+  return [NamedTable, OneTable, MisspeltOption, NoVersion];
+}
+
 class DoesNotCompile {
   // @ts-expect-error a misspelt member of the event
   @On(OrderPlaced, { key: (e) => e.countri })
@@ -127,6 +148,8 @@ describe('typed projections', () => {
   it('compile where rows, keys and events fit', () => {
     expect(onMarks(Compiles).map(({ method }) => method)).toEqual(['own', 'alone', 'composite', 'composite', 'several', 'adds', 'addsByLookup']);
     expect(onMarks(Free)).toHaveLength(1);
+    expect(projectionOf(Free)?.tables).toEqual([Sales]);
+    expect(optionsThatDoNotCompile).toBeTypeOf('function');
     expect(DoesNotCompile.name).toBe('DoesNotCompile');
   });
 });
