@@ -1,5 +1,6 @@
 /** `npm run import -- FILE.csv`: sends the lines of an invoice file through the command bus. May be stopped anywhere and started again. */
 import { createReadStream, createWriteStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import { finished } from 'node:stream/promises';
 import type { INestApplicationContext } from '@nestjs/common';
 import { CommandBus } from '@nestjs/cqrs';
@@ -25,7 +26,11 @@ const program = new Command('import')
   .argument('<file>', 'CSV file')
   .option('--concurrency <n>', `commands on their way at once, 1 to ${MOST_AT_ONCE}`, wholeNumber, 16)
   .option('--rejects <file>', 'write line number and reason of every rejected line here')
-  .option('--json', 'print the summary as one JSON object on stdout, and all else on stderr', false);
+  .option(
+    '--json',
+    'print the summary as one JSON object on stdout, and all else on stderr; npm keeps its own lines off stdout with: npm run --silent import -- FILE --json',
+    false,
+  );
 
 function wholeNumber(text: string): number {
   const value = Number(text);
@@ -36,14 +41,19 @@ function wholeNumber(text: string): number {
 async function main(file: string, options: ImportOptions): Promise<void> {
   const stop = stopOnSignals();
   const lines = await countLines(file);
+  if (options.rejects !== undefined) await mustBeAnotherFile(options.rejects, file);
   const rejects = options.rejects === undefined ? undefined : await openRejects(options.rejects);
   const environment: Environment = { ...readEnvironment(), logLevel: 'error' };
   // Only commands at first: on the embedded default, which works serially, running the consumers beside them would take longer.
   const summary = await inApplication({ ...environment, role: 'api' }, (app) => sendLines(app, file, { ...options, lines, rejects, stop }));
+  // What follows may fail, and changes nothing of it.
+  await printed(options.json ? `${JSON.stringify(summary)}\n` : summaryText(summary));
   if (environment.databaseUrl === undefined) await inApplication({ ...environment, role: 'all' }, (app) => bringUpToDate(app.get(ReadSide), stop));
   else say('Running workers (npm start, npm run start:worker) bring the read side up to date.');
-  process.stdout.write(options.json ? `${JSON.stringify(summary)}\n` : summaryText(summary));
 }
+
+/** Resolves when stdout has it: a process that ends early loses what a pipe has not taken. */
+const printed = (text: string): Promise<void> => new Promise((resolve) => process.stdout.write(text, () => resolve()));
 
 async function inApplication<T>(environment: Environment, work: (app: INestApplicationContext) => Promise<T>): Promise<T> {
   const app = await startContext(environment);
@@ -110,6 +120,12 @@ async function countLines(file: string): Promise<number> {
     throw new CannotStart(`${file} cannot be read (${(error as NodeJS.ErrnoException).code ?? String(error)})`);
   }
   return Math.max(0, count + (last === 0x0a ? 0 : 1) - 1);
+}
+
+/** Opened for rejects, the file would be empty before it is read; by another name or a link too. */
+async function mustBeAnotherFile(rejects: string, file: string): Promise<void> {
+  const [there, input] = await Promise.all([stat(rejects).catch(() => undefined), stat(file)]);
+  if (there && there.ino === input.ino && there.dev === input.dev) throw new CannotStart(`${rejects} is the file to import; name another one for the rejects`);
 }
 
 interface Rejects {
