@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Injectable } from '@nestjs/common';
 import { OpsService } from 'nest-tandem/ops';
+import { CannotStart } from './process-life.js';
 
 export interface ReadSideState {
   /** Events that some projection or saga has still to read, of the one that is furthest behind. */
@@ -29,14 +30,14 @@ export class ReadSide {
     return { lag: Math.max(0, ...consumers.map(({ lag }) => lag)), jobsOpen: count('waiting', 'running'), jobsDone: count('done'), stuck };
   }
 
-  /** Resolves when every projection and saga is at the head of the log. @throws the signal's reason, or an error that names what is stuck */
+  /** Resolves when every projection and saga is at the head of the log. @throws the signal's reason; CannotStart naming what is stuck */
   async caughtUp(options: { readonly signal?: AbortSignal; readonly onProgress?: (state: ReadSideState) => void } = {}): Promise<ReadSideState> {
     for (;;) {
       options.signal?.throwIfAborted();
       const state = await this.look();
       options.onProgress?.(state);
       if (state.lag === 0) return state;
-      if (state.stuck.length > 0) throw new Error(`The read side does not catch up by itself: ${state.stuck.join('; ')}`);
+      if (state.stuck.length > 0) throw new CannotStart(`the read side does not catch up by itself: ${state.stuck.join('; ')}. See GET /ops/status; what was written stays`);
       await sleep(LOOK_EVERY_MS);
     }
   }
