@@ -52,7 +52,9 @@ const TITLES: Readonly<Record<number, string>> = {
   405: 'This cannot be done here',
   409: 'This is at odds with what is stored',
   413: 'The request is too large',
+  408: 'The request did not come to its end',
   415: 'The request has a type that is not read here',
+  431: 'The request is too large',
   500: 'Something went wrong',
   503: 'This cannot be answered now',
 };
@@ -91,6 +93,13 @@ export function problemOf(error: unknown): ProblemDetails {
   if (error instanceof HttpException) return ofHttpException(error);
   if (databaseIsAway(error)) return problem(503, 'TANDEM_STORAGE_UNAVAILABLE', 'The database does not answer; try again when it is back.');
   return problem(500, 'INTERNAL', 'The error is in the log, under the correlation id.');
+}
+
+/** Of what Node refuses before there is a request: see `clientError` of its HTTP server. */
+export function problemOfUnreadable(code: string | undefined): ProblemDetails {
+  if (code === 'HPE_HEADER_OVERFLOW') return problem(431, 'HEADERS_TOO_LARGE', 'Address and headers together are larger than 16 KiB.');
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return problem(408, 'REQUEST_TIMEOUT', 'The request took too long to arrive; send it again.');
+  return problem(400, 'REQUEST_UNREADABLE', 'The request is not well-formed HTTP.');
 }
 
 function problem(status: number, code: string, detail: string): ProblemDetails {
