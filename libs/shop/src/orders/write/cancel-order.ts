@@ -22,7 +22,8 @@ export class CancelOrderHandler implements ICommandHandler<CancelOrder> {
 
   /** @throws SHOP_ORDER_NOT_FOUND; OptimisticConcurrencyError when another command changed the order meanwhile */
   async execute({ id }: CancelOrder): Promise<{ id: string }> {
-    const order = await this.orders.findOneBy({ id });
+    // Locked, so that cancelling at once as somebody else is a repeat and not a conflict.
+    const order = await this.orders.findOne({ where: { id }, lock: { mode: 'pessimistic_write' } });
     if (!order) throw new ShopError('SHOP_ORDER_NOT_FOUND', `there is no order "${id}"`, { id });
     const cancelled = order.cancel();
     if (!cancelled) return { id };

@@ -39,7 +39,7 @@ describe.each(sqlBackends())('order commands on $name', (backend) => {
     const { source } = database;
     place = (document) => new PlaceOrderHandler(source.getRepository(Order), source.getRepository(OrderLine), events).execute(new PlaceOrder(document));
     recordReturn = (document) => new RecordReturnHandler(source.getRepository(Return), source.getRepository(ReturnLine), events).execute(new RecordReturn(document));
-    cancel = (id) => new CancelOrderHandler(source.getRepository(Order), events).execute(new CancelOrder(id));
+    cancel = (id) => source.transaction('READ COMMITTED', (unit) => new CancelOrderHandler(unit.getRepository(Order), events).execute(new CancelOrder(id)));
   });
   beforeEach(async () => {
     for (const entity of [OrderLine, Order, ReturnLine, Return]) await database.source.getRepository<object>(entity).deleteAll();
@@ -84,6 +84,12 @@ describe.each(sqlBackends())('order commands on $name', (backend) => {
     expect(await place(given())).toEqual({ id: 'doc-1', created: false });
     expect(published.slice(1)).toEqual([new OrderCancelled('doc-1', 'ann', 'France', '40.2333')]);
     expect(await database.source.getRepository(Order).findOneByOrFail({ id: 'doc-1' })).toMatchObject({ status: 'cancelled', version: 2 });
+  });
+
+  it('cancel an order once when it is cancelled many times at once', async () => {
+    await place(given());
+    expect(await Promise.all(Array.from({ length: 8 }, () => cancel('doc-1')))).toEqual(Array(8).fill({ id: 'doc-1' }));
+    expect(published).toHaveLength(2);
   });
 
   it('say that an order is unknown', async () => {

@@ -14,11 +14,16 @@ describe.each(sqlBackends())('UserStore on $name', (backend) => {
   let database: ShopDatabase;
   let store: UserStore;
   const published: object[] = [];
+  const publisher = new EventPublisher({ publishAll: (events: object[]) => void published.push(...events) } as unknown as EventBus);
+  /** As a command has it: a change needs a transaction. */
+  const inUnit = <T>(work: (store: UserStore) => Promise<T>): Promise<T> =>
+    database.source.transaction('READ COMMITTED', (unit) => work(new UserStore(unit.getRepository(User), publisher)));
+  const update = (...given: ConstructorParameters<typeof UpdateUser>) => inUnit((users) => new UpdateUserHandler(users).execute(new UpdateUser(...given)));
+  const load = (id: string) => inUnit((users) => users.load(id));
 
   beforeAll(async () => {
     database = await shopDatabase(backend);
-    const bus = { publishAll: (events: object[]) => void published.push(...events) } as unknown as EventBus;
-    store = new UserStore(database.source.getRepository(User), new EventPublisher(bus));
+    store = new UserStore(database.source.getRepository(User), publisher);
   });
   beforeEach(async () => {
     await database.source.getRepository(User).deleteAll();
@@ -30,7 +35,7 @@ describe.each(sqlBackends())('UserStore on $name', (backend) => {
     await store.add(ann());
     await store.add(ann());
     expect(published).toEqual([new UserCreated('ann', 'Ann', 'ann@example.com')]);
-    expect(await store.load('ann')).toMatchObject({ name: 'Ann', status: 'active', version: 1 });
+    expect(await load('ann')).toMatchObject({ name: 'Ann', status: 'active', version: 1 });
   });
 
   it('tells an id that is taken from an e-mail that is taken', async () => {
@@ -49,38 +54,46 @@ describe.each(sqlBackends())('UserStore on $name', (backend) => {
   it('refuses to change an e-mail to one that is taken, and leaves the user as it was', async () => {
     await store.add(ann());
     await store.add(bob());
-    const update = new UpdateUserHandler(store).execute(new UpdateUser('bob', { name: 'Robert', email: 'Ann@Example.com' }));
-    await expect(update).rejects.toMatchObject({ code: 'SHOP_EMAIL_TAKEN' });
-    expect(await store.load('bob')).toMatchObject({ name: 'Bob', email: 'bob@example.com', version: 1 });
+    await expect(update('bob', { name: 'Robert', email: 'Ann@Example.com' })).rejects.toMatchObject({ code: 'SHOP_EMAIL_TAKEN' });
+    expect(await load('bob')).toMatchObject({ name: 'Bob', email: 'bob@example.com', version: 1 });
   });
 
   it('changes name and e-mail at once, as one version with two events', async () => {
     await store.add(ann());
     published.length = 0;
-    await new UpdateUserHandler(store).execute(new UpdateUser('ann', { name: 'Ann Baker', email: 'ann@baker.example' }));
+    await update('ann', { name: 'Ann Baker', email: 'ann@baker.example' });
     expect(published).toEqual([new UserRenamed('ann', 'Ann Baker'), new UserEmailChanged('ann', 'ann@baker.example', 'ann@example.com')]);
-    expect(await store.load('ann')).toMatchObject({ name: 'Ann Baker', emailKey: 'ann@baker.example', version: 2 });
+    expect(await load('ann')).toMatchObject({ name: 'Ann Baker', emailKey: 'ann@baker.example', version: 2 });
   });
 
   it('writes nothing when nothing changed', async () => {
     await store.add(ann());
-    await new UpdateUserHandler(store).execute(new UpdateUser('ann', { name: 'Ann' }));
-    expect(await store.load('ann')).toMatchObject({ version: 1 });
+    await update('ann', { name: 'Ann' });
+    expect(await load('ann')).toMatchObject({ version: 1 });
   });
 
   it('lets the first of two changes of one version win', async () => {
     await store.add(ann());
-    const [first, second] = [await store.load('ann'), await store.load('ann')];
-    first.rename('First');
-    second.rename('Second');
-    await store.save(first);
-    await expect(store.save(second)).rejects.toMatchObject({ code: 'TANDEM_CONCURRENCY_CONFLICT' });
-    first.rename('First again');
-    await store.save(first);
-    expect(await store.load('ann')).toMatchObject({ name: 'First again', version: 3 });
+    await inUnit(async (users) => {
+      const [first, second] = [await users.load('ann'), await users.load('ann')];
+      first.rename('First');
+      second.rename('Second');
+      await users.save(first);
+      await expect(users.save(second)).rejects.toMatchObject({ code: 'TANDEM_CONCURRENCY_CONFLICT' });
+      first.rename('First again');
+      await users.save(first);
+    });
+    expect(await load('ann')).toMatchObject({ name: 'First again', version: 3 });
+  });
+
+  it('lets changes that come at once happen one after the other', async () => {
+    await store.add(ann());
+    await Promise.all(Array.from({ length: 8 }, (_, n) => update('ann', { name: `Ann ${n}` })));
+    expect(await load('ann')).toMatchObject({ version: 9 });
+    expect(published).toHaveLength(9);
   });
 
   it('says that a user is unknown', async () => {
-    await expect(store.load('nobody')).rejects.toMatchObject({ code: 'SHOP_USER_NOT_FOUND' });
+    await expect(load('nobody')).rejects.toMatchObject({ code: 'SHOP_USER_NOT_FOUND' });
   });
 });

@@ -15,9 +15,9 @@ export class UserStore {
     private readonly publisher: EventPublisher,
   ) {}
 
-  /** @throws SHOP_USER_NOT_FOUND */
+  /** For a change: commands on one user run one after the other, so a caller that named no version meets no conflict. @throws SHOP_USER_NOT_FOUND */
   async load(id: string): Promise<User> {
-    const user = await this.users.findOneBy({ id });
+    const user = await this.users.findOne({ where: { id }, lock: { mode: 'pessimistic_write' } });
     if (!user) throw new ShopError('SHOP_USER_NOT_FOUND', `there is no user "${id}"`, { id });
     return user;
   }
