@@ -5,6 +5,8 @@ import { newFolder, removeFolder, ShopProcess, startApi } from './shop-process.j
 export interface Stage {
   readonly origin: string;
   readonly folder: string;
+  /** The process that answers at `origin`. */
+  readonly api: ShopProcess;
   /** What another process of this stage needs to be told. */
   readonly env: Readonly<Record<string, string>>;
   end(): Promise<void>;
@@ -22,7 +24,7 @@ async function openEmbedded(): Promise<Stage> {
     await api.stop();
     await removeFolder(folder);
   };
-  return { origin, folder, env: {}, end };
+  return { origin, folder, api, env: {}, end };
 }
 
 /** A database of its own, migrated by the command; the API and the worker are processes apart. */
@@ -45,7 +47,7 @@ async function openOn(name: 'mariadb' | 'postgres', withRedis: boolean): Promise
     await database.drop();
     await removeFolder(folder);
   };
-  return { origin, folder, env, end };
+  return { origin, folder, api, env, end };
 }
 
 export function shopStages(): StagePlan[] {
