@@ -102,12 +102,13 @@ export class MemoryEventLog extends EventLog {
 }
 
 export class MemoryConsumerStore extends ConsumerStore {
-  readonly registered: ConsumerRegistration[] = [];
+  readonly registrations: ConsumerRegistration[] = [];
 
   override register(registrations: readonly ConsumerRegistration[]): Promise<void> {
-    this.registered.push(...registrations);
+    this.registrations.push(...registrations);
     return Promise.resolve();
   }
+  override registered = () => Promise.resolve([]);
   override claim = () => Promise.resolve(undefined);
   override advance = () => Promise.resolve();
   override status = () => Promise.resolve([]);

@@ -17,6 +17,7 @@ export { ExpectedVersion } from './events/expected-version.js';
 export type { EventMetadata, Position } from './events/event-log.js';
 export { type KeyOf, On, type OnOptions, type RowKey } from './events/on.js';
 export { Consumers } from './events/consumers.js';
+export type { Retired } from './events/retired.js';
 export { DeadLetters } from './events/dead-letters.js';
 export type { DeadLetter, DeadLetterState } from './events/dead-letter-store.js';
 
@@ -57,7 +58,16 @@ export { type Unit, type UnitKind, UnitOfWork as UnitOfWorkRunner, type UnitOpti
 
 // Ports, for adapters of others
 export { StorageCheck, type TandemJobs, type TandemStorage } from './kernel/adapter.js';
-export { type Checkpoint, type Claim, type ClaimRequest, type ConsumerRegistration, type ConsumerState, type ConsumerStatus, ConsumerStore } from './events/consumer-store.js';
+export {
+  type Checkpoint,
+  type Claim,
+  type ClaimRequest,
+  type ConsumerRegistration,
+  type ConsumerState,
+  type ConsumerStatus,
+  ConsumerStore,
+  type RegisteredConsumer,
+} from './events/consumer-store.js';
 export { DeadLetterStore, type NewDeadLetter } from './events/dead-letter-store.js';
 export { type EventKey, EventLog, type Heads, type PendingEvent, SHARDS, type ShardRange, type StoredEvent } from './events/event-log.js';
 export type { StorageTypes } from './events/storage-types.js';

@@ -2,6 +2,7 @@ import type { CanActivate, FactoryProvider, ModuleMetadata, NestInterceptor, Pip
 import type { CqrsModuleOptions } from '@nestjs/cqrs';
 import type { TandemJobs, TandemStorage } from './kernel/adapter.js';
 import { noSuchOption } from './kernel/known-options.js';
+import type { Retired } from './events/retired.js';
 import { HANDLER_TIMEOUT_MS } from './kernel/in-time.js';
 import type { Identity } from './kernel/request-settings.js';
 import { LoggingInterceptor } from './telemetry/logging.interceptor.js';
@@ -49,6 +50,11 @@ export interface TandemSettings {
    * Default 8,000; above 10,000 the databases end the idle transaction first, and the batch is repeated as after a lost connection.
    */
   readonly handlerTimeoutMs?: number;
+  /**
+   * Consumers and event types that the code has given up: `{ consumers: ['orders.old-view'], types: { 'orders.order-view': ['order.archived'] } }`. Default none.
+   * A consumer that was registered more than a day ago and vanished refuses the start until it stands here; one that lost an event type does not run until that stands here.
+   */
+  readonly retired?: Retired;
   /** A job whose worker does not renew its lease for this long goes to another worker, in milliseconds. Default 10,000. */
   readonly jobLeaseMs?: number;
   /** Done and discarded jobs are kept this long, in milliseconds. Default 7 days. */
@@ -94,6 +100,7 @@ const DEFAULTS: Required<Omit<TandemSettings, Unset>> = {
   consumerAttempts: 5,
   consumerBackoffMs: 500,
   handlerTimeoutMs: HANDLER_TIMEOUT_MS,
+  retired: {},
   jobLeaseMs: 10_000,
   keepDoneJobsMs: 7 * 24 * 60 * 60 * 1_000,
   drainTimeoutMs: 10_000,
@@ -115,6 +122,14 @@ const ofType = (type: 'boolean' | 'function' | 'object'): Expectation => ({
   holds: (value) => typeof value === type && value !== null,
 });
 
+const areNames = (value: unknown): boolean => Array.isArray(value) && value.every((entry) => typeof entry === 'string');
+
+function isRetired(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  const { consumers = [], types = {}, ...rest } = value as Record<string, unknown>;
+  return Object.keys(rest).length === 0 && areNames(consumers) && typeof types === 'object' && types !== null && Object.values(types).every(areNames);
+}
+
 const EXPECTED: Record<keyof TandemSettings, Expectation> = {
   role: oneOf('all', 'api', 'worker'),
   unitOfWork: oneOf('all', 'opt-in'),
@@ -132,6 +147,7 @@ const EXPECTED: Record<keyof TandemSettings, Expectation> = {
   consumerAttempts: wholeNumber(1),
   consumerBackoffMs: wholeNumber(0),
   handlerTimeoutMs: wholeNumber(1),
+  retired: { what: "{ consumers?: ['name'], types?: { 'consumer': ['type'] } }", holds: isRetired },
   jobLeaseMs: wholeNumber(100),
   keepDoneJobsMs: wholeNumber(0),
   drainTimeoutMs: wholeNumber(0),

@@ -254,7 +254,7 @@ describe('wiring mistakes that refuse the start', () => {
     class Root {}
     await expect(NestFactory.createApplicationContext(Root, { logger: false, abortOnError: false })).rejects.toThrow('EmptySaga');
     expect(adapters.transports.asked).toEqual([]);
-    expect(adapters.consumers.registered).toEqual([]);
+    expect(adapters.consumers.registrations).toEqual([]);
   });
 });
 
@@ -268,7 +268,7 @@ describe('wiringErrors: warn', () => {
     });
     const text = warned.mock.calls.map(([line]) => String(line)).find((line) => line.includes('The wiring has'));
     for (const part of ['5 mistakes', 'Place is handled by both', 'EmptySaga', 'Undecorated has no @DomainEvent', '"orders.mail"', '`batchSize`']) expect(text).toContain(part);
-    expect(adapters.consumers.registered.map(({ name }) => name)).toEqual(['orders.mail']);
+    expect(adapters.consumers.registrations.map(({ name }) => name)).toEqual(['orders.mail']);
     await app.close();
   });
 });
@@ -278,7 +278,7 @@ describe('starting and stopping', () => {
 
   it('checks, registers, starts a worker, and stops it', async () => {
     const { app, adapters } = await start(setup);
-    expect(adapters.consumers.registered).toEqual([
+    expect(adapters.consumers.registrations).toEqual([
       { name: 'orders.mail', kind: 'saga', types: ['order.placed'], version: 1, startFrom: 'now' },
       { name: 'orders.view', kind: 'projection', types: ['order.placed'], version: 1, startFrom: 'beginning' },
     ]);
@@ -295,7 +295,7 @@ describe('starting and stopping', () => {
 
   it('takes no work as an api, but registers what its commands fold', async () => {
     const { app, adapters } = await start({ ...setup, settings: { role: 'api' } });
-    expect(adapters.consumers.registered).toHaveLength(2);
+    expect(adapters.consumers.registrations).toHaveLength(2);
     await app.close();
     expect(adapters.transports.asked).toEqual(['verify']);
   });

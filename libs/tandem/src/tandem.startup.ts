@@ -59,7 +59,9 @@ export class TandemStartup {
     reportWiring(problems, this.settings.wiringErrors);
     await this.storage.verify();
     this.outbox.expect(queuedCommandsOf(provided).map(({ name }) => name));
-    await this.consumers.register(declared.sound.map((consumer) => this.consumerOf(consumer)));
+    const consumers = declared.sound.map((consumer) => this.consumerOf(consumer));
+    reportWiring(await this.consumers.missing(consumers, this.settings.retired), this.settings.wiringErrors);
+    await this.consumers.register(consumers);
     this.checker.add(rules.sound);
   }
 
@@ -80,7 +82,9 @@ export class TandemStartup {
   }
 
   private consumerOf({ instance, type }: DeclaredConsumer): Consumer {
-    return durableSagaOf(type) ? sagaConsumer(instance!, this.outbox, this.settings.handlerTimeoutMs) : projectionConsumer(instance!, this.rows, this.settings.handlerTimeoutMs);
+    const { handlerTimeoutMs, retired } = this.settings;
+    const consumer = durableSagaOf(type) ? sagaConsumer(instance!, this.outbox, handlerTimeoutMs) : projectionConsumer(instance!, this.rows, handlerTimeoutMs);
+    return { ...consumer, retiredTypes: retired.types?.[consumer.name] };
   }
 }
 

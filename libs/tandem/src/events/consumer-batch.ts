@@ -15,6 +15,7 @@ import type { EventKey, EventLog, Heads, ReadKey, ShardRange, StoredEvent } from
 import { type BatchOutcome, COMMON_CAUSE_STREAMS, type Failed, FAILURES_AT_ONCE, FailureStreaks } from './failure-streaks.js';
 import { handleEvents } from './handle-events.js';
 import { type Merged, mergeShards } from './merge-shards.js';
+import { unknownTypes } from './retired.js';
 import { retryDelay } from './retry-delay.js';
 
 export interface BatchResult {
@@ -279,8 +280,7 @@ export function describeError(error: unknown): string {
 /** Why a consumer may not run: its state, or event types that only newer code knows. */
 export function whyStopped(consumer: Consumer, claim: Claim): string | undefined {
   if (claim.state !== 'running') return `it is ${claim.state}`;
-  const own = new Set(typesOf(consumer));
-  const unknown = claim.types.filter((type) => !own.has(type));
+  const unknown = unknownTypes(consumer, claim.types);
   return unknown.length > 0 ? `another version of its code also handles ${unknown.join(', ')}, which this one does not` : undefined;
 }
 

@@ -18,6 +18,7 @@ import { DueRetries } from './due-retries.js';
 import { EventCapture } from './event-capture.js';
 import { EventLog, SHARDS } from './event-log.js';
 import { Reconciler } from './reconciler.js';
+import { compareWithRegistered, type Retired } from './retired.js';
 import { inLanes, SingleRuns } from './single-runs.js';
 import { StreamRetry } from './stream-retry.js';
 import { WakeUpTransport } from './wake-up-transport.js';
@@ -74,11 +75,25 @@ export class ConsumerRuntime {
     this.listeners.push(listener);
   }
 
+  /** Says what this code lacks of what is registered. Returns what refuses the start. */
+  async missing(consumers: readonly Consumer[], retired: Retired): Promise<readonly string[]> {
+    const { problems, warnings } = compareWithRegistered(consumers, await this.store.registered(), retired);
+    for (const warning of warnings) this.logger.warn(warning);
+    return problems;
+  }
+
   /** Before anything is served, in every role: names, event types and checkpoints go to SQL; commands begin to fold and to wake. */
   async register(consumers: readonly Consumer[]): Promise<void> {
     this.registry.add(consumers);
     await this.store.register(
-      consumers.map((consumer) => ({ name: consumer.name, kind: consumer.kind, types: this.registry.typesOf(consumer), version: consumer.version, startFrom: consumer.startFrom })),
+      consumers.map((consumer) => ({
+        name: consumer.name,
+        kind: consumer.kind,
+        types: this.registry.typesOf(consumer),
+        retiredTypes: consumer.retiredTypes,
+        version: consumer.version,
+        startFrom: consumer.startFrom,
+      })),
     );
     this.capture.onAppend(this.commandFold);
     this.capture.onCommitted((events) => this.wakeUps.committed(events));

@@ -8,8 +8,19 @@ export interface ConsumerRegistration {
   readonly name: string;
   readonly kind: string;
   readonly types: readonly string[];
+  /** No longer handled: taken out of the union of types. */
+  readonly retiredTypes?: readonly string[];
   readonly version: number;
   readonly startFrom: 'beginning' | 'now';
+}
+
+export interface RegisteredConsumer {
+  readonly name: string;
+  readonly kind: string;
+  /** Union of the event types of every version of the code that ever registered. */
+  readonly types: readonly string[];
+  /** Since it was first registered, by the database's clock. */
+  readonly ageMs: number;
 }
 
 export interface Checkpoint extends Position {
@@ -59,6 +70,9 @@ export interface ConsumerStatus {
 export abstract class ConsumerStore {
   /** Inserts or widens (types are a union); a new consumer gets its checkpoints at the beginning or at the current heads. Idempotent, safe when several processes start at once. */
   abstract register(registrations: readonly ConsumerRegistration[]): Promise<void>;
+
+  /** Every consumer that was ever registered, by name. */
+  abstract registered(): Promise<readonly RegisteredConsumer[]>;
 
   /** Locks checkpoints FOR UPDATE in shard order (SKIP LOCKED unless `wait`), then reads the consumer's state. Undefined when others hold what there is to lock. */
   abstract claim(unit: Unit, request: ClaimRequest): Promise<Claim | undefined>;

@@ -33,6 +33,8 @@ export interface Consumer {
   readonly consumerClass: Type;
   /** Event classes it handles. */
   readonly events: readonly Type<object>[];
+  /** Event types that it no longer handles; what is registered for them passes it by. */
+  readonly retiredTypes?: readonly string[];
   readonly version: number;
   readonly startFrom: 'beginning' | 'now';
   /** How many batches may run at once over the fleet. 1 keeps cause before effect across streams. */

@@ -51,7 +51,8 @@ async function widen(sql: Sql, row: Registered, registration: ConsumerRegistrati
   if (row.kind !== kind)
     throw new TandemError('TANDEM_WIRING', `"${name}" is registered as a ${row.kind}, but the code declares it as a ${kind}`, { next: 'Give one of the two another name.' });
   const before = JSON.parse(row.types) as string[];
-  const types = typesText([...before, ...registration.types]);
+  const retired = new Set(registration.retiredTypes);
+  const types = typesText([...before.filter((type) => !retired.has(type)), ...registration.types]);
   const version = Math.max(row.version, registration.version);
   if (types === row.types && version === row.version) return;
   await sql.query(`UPDATE ${tables.consumer} SET types = ?, version = ?, updated_at = ${expressionsOf(sql.dialect).now} WHERE name = ?`, [types, version, name]);

@@ -1,5 +1,14 @@
 import type { DataSource } from 'typeorm';
-import { ConsumerStore, type Checkpoint, type Claim, type ClaimRequest, type ConsumerRegistration, type ConsumerState, type ConsumerStatus } from '../../events/consumer-store.js';
+import {
+  ConsumerStore,
+  type Checkpoint,
+  type Claim,
+  type ClaimRequest,
+  type ConsumerRegistration,
+  type ConsumerState,
+  type ConsumerStatus,
+  type RegisteredConsumer,
+} from '../../events/consumer-store.js';
 import { type Heads, SHARDS } from '../../events/event-log.js';
 import { TandemError } from '../../kernel/errors.js';
 import type { Unit } from '../../kernel/unit-of-work.js';
@@ -37,6 +46,16 @@ export class SqlConsumerStore extends ConsumerStore {
   async register(registrations: readonly ConsumerRegistration[]): Promise<void> {
     if (registrations.length === 0) return;
     await repeated(() => sqlTransaction(this.dataSource, (sql) => registerConsumers(sql, registrations, this.tables)));
+  }
+
+  async registered(): Promise<readonly RegisteredConsumer[]> {
+    const rows = await sqlOutside(this.dataSource, (sql) => {
+      const { micros, now } = expressionsOf(sql.dialect);
+      return sql.query<{ name: string; kind: string; types: string; age: number | string }[]>(
+        `SELECT name, kind, types, ${micros(now)} - ${micros('created_at')} AS age FROM ${this.tables.consumer} ORDER BY name`,
+      );
+    });
+    return rows.map(({ age, types, ...row }) => ({ ...row, types: JSON.parse(types) as string[], ageMs: Number(age) / 1_000 }));
   }
 
   async claim(unit: Unit, request: ClaimRequest): Promise<Claim | undefined> {
