@@ -85,6 +85,7 @@ export class MemoryEventLog extends EventLog {
     return Promise.resolve({ cutMicros: Number.MAX_SAFE_INTEGER, heads });
   }
   override readKeys = () => Promise.resolve([]);
+  override closeHole = () => Promise.resolve(0);
   override readStreamKeys = () => Promise.resolve([]);
   override readEvents = () => Promise.resolve([]);
   override readStream(tenant: string, stream: string, fromVersion = 1) {

@@ -10,6 +10,9 @@ import type { StoredEvent } from './event-log.js';
 /** Told what became of a fold, after the command's COMMIT. */
 type Report = (consumer: Consumer, result: BatchResult) => void;
 
+/** MariaDB may show a later commit without an earlier one, for a moment. */
+const GAP_TRIES = 20;
+
 export class CommandFold implements AppendListener {
   constructor(
     private readonly ports: Pick<BatchPorts, 'store' | 'units'>,
@@ -52,6 +55,7 @@ export class CommandFold implements AppendListener {
     for (const { shard, seq } of appended) heads.set(shard, Math.max(seq, heads.get(shard) ?? 0));
     const own = new Set(appended.map(({ eventId }) => eventId));
     let claimed = claim;
+    let gaps = 0;
     for (;;) {
       const result = await this.batch.run({
         consumer,
@@ -61,7 +65,8 @@ export class CommandFold implements AppendListener {
         isOwn: (event) => own.has(event.eventId),
       });
       if (result) unit.afterCommit(() => this.report(consumer, result));
-      if (!result?.more) return;
+      // A hole that stays: a worker closes it, and folds what the command has left.
+      if (!result?.more || (result.gap && ++gaps === GAP_TRIES)) return;
       claimed = (await this.ports.store.claim(unit, { consumer: consumer.name, exclusive: false, shards: [...heads.keys()], wait: true })) ?? claim;
     }
   }

@@ -11,7 +11,7 @@ import type { ConsumerSettings } from './consumer-settings.js';
 import type { Checkpoint, Claim, ConsumerStore } from './consumer-store.js';
 import type { DeadLetter, DeadLetterStore } from './dead-letter-store.js';
 import { domainEventOf } from './domain-event.js';
-import type { EventKey, EventLog, Heads, ReadKey, ShardRange, StoredEvent } from './event-log.js';
+import type { EventKey, EventLog, Heads, Position, ReadKey, ShardRange, StoredEvent } from './event-log.js';
 import { type BatchOutcome, COMMON_CAUSE_STREAMS, type Failed, FAILURES_AT_ONCE, FailureStreaks } from './failure-streaks.js';
 import { handleEvents } from './handle-events.js';
 import { type Merged, mergeShards } from './merge-shards.js';
@@ -27,12 +27,21 @@ export interface BatchResult {
   readonly advanced?: number;
   /** What comes next cannot be read yet. */
   readonly waits?: boolean;
+  /** The first number of a shard that is not there, though later ones are taken: not yet, or never. */
+  readonly gap?: Position;
   /** Why the consumer may not go on, for a log line. */
   readonly stopped?: string;
 }
 
 /** How a batch is tried: a transaction of its own for a worker, a savepoint for a command that folds. */
 export type Attempt = <T>(work: (unit: Unit) => Promise<T>) => Promise<T>;
+
+/** What a batch has read. */
+interface Read extends Merged<ReadKey> {
+  readonly gap?: Position;
+  /** Why the log is not the one that the checkpoints were written for. */
+  readonly wentBack?: string;
+}
 
 /** What one batch has learnt from its failed tries. */
 interface Lessons {
@@ -157,7 +166,9 @@ export class ConsumerBatch {
     const { behind, ahead } = sortHeld(consumer, claim, await letters.held(unit, consumer.name, claim.generation, shards));
     if (ahead.some((letter) => letter.state === 'retrying' && !letter.due)) return { handled: 0, more: false };
     forgetPassed(lessons, claim);
-    const merged = cutBehindFailures(await this.read(unit, { consumer, claim, heads: await request.heads(unit, claim), lessons }), lessons);
+    const read = await this.read(unit, { consumer, claim, heads: await request.heads(unit, claim), lessons });
+    if (read.wentBack !== undefined) return this.halt(unit, consumer, read.wentBack);
+    const merged = cutBehindFailures(read, lessons);
     const upTo = consumer.onError === 'halt' ? cutAtFailure(merged, lessons) : merged.keys;
     const wanted = this.wanted(consumer, upTo, behind, lessons);
     trying(wanted.length);
@@ -168,10 +179,21 @@ export class ConsumerBatch {
     if (checkpoints.length > 0) await store.advance(unit, claim, checkpoints);
     const paused = await this.pauseForCommonCause(unit, consumer, lessons.outcome);
     if (paused) return { handled: wanted.length, advanced: checkpoints.length, more: false, stopped: paused };
-    return { handled: wanted.length, advanced: checkpoints.length, more: merged.more && upTo.length === merged.keys.length, waits: merged.more && merged.keys.length === 0 };
+    return {
+      handled: wanted.length,
+      advanced: checkpoints.length,
+      more: merged.more && upTo.length === merged.keys.length,
+      waits: merged.more && merged.keys.length === 0,
+      gap: read.gap,
+    };
   }
 
-  private async read(unit: Unit, { consumer, claim, heads, lessons }: Reading): Promise<Merged<ReadKey>> {
+  private async halt(unit: Unit, consumer: Consumer, reason: string): Promise<BatchResult> {
+    await this.ports.store.setState(consumer.name, 'halted', reason, unit);
+    return { handled: 0, more: false, stopped: reason };
+  }
+
+  private async read(unit: Unit, { consumer, claim, heads, lessons }: Reading): Promise<Read> {
     const ranges = claim.checkpoints.map(({ shard, seq }) => ({ shard, after: seq, upTo: heads.heads.get(shard) ?? 0 })).filter(({ after, upTo }) => upTo > after);
     if (ranges.length === 0) return { keys: [], more: false };
     const { batchBytes, batchSize } = this.ports.settings;
@@ -179,13 +201,17 @@ export class ConsumerBatch {
     const first = firstOf(ranges, maxEvents);
     const maxBytes = Math.floor(batchBytes / first.reduce((sum, { after, upTo }) => sum + upTo - after, 0));
     const byShard = new Map<number, ReadKey[]>(ranges.map(({ shard }) => [shard, []]));
-    for (const key of await this.ports.log.readKeys(unit, first, { types: typesOf(consumer), maxBytes })) byShard.get(key.shard)!.push(key);
+    const checked = first.map((range) => withCheckpoint(range, claim));
+    for (const key of await this.ports.log.readKeys(unit, checked, { types: typesOf(consumer), maxBytes })) byShard.get(key.shard)!.push(key);
+    const wentBack = whyNotThisLog(claim, byShard);
+    if (wentBack !== undefined) return { keys: [], more: false, wentBack };
     const shards = ranges.map(({ shard, after, upTo }) => {
       const keys = contiguous(byShard.get(shard)!, after);
       return { keys, truncated: (keys.at(-1)?.seq ?? after) < upTo };
     });
     // A shard whose next event is not readable yet (a gap) holds back the merge like one that was cut off.
-    if (shards.some(({ keys, truncated }) => truncated && keys.length === 0)) return { keys: [], more: true };
+    const gap = shards.findIndex(({ keys, truncated }) => truncated && keys.length === 0);
+    if (gap !== -1) return { keys: [], more: true, gap: { shard: ranges[gap]!.shard, seq: ranges[gap]!.after + 1 } };
     return mergeShards(shards, { cutMicros: heads.cutMicros, maxEvents, maxBytes: batchBytes });
   }
 
@@ -294,6 +320,24 @@ const AT_LEAST = 16;
 function firstOf(ranges: readonly ShardRange[], batchSize: number): readonly ShardRange[] {
   const behind = ranges.reduce((sum, { after, upTo }) => sum + upTo - after, 0);
   return ranges.map(({ shard, after, upTo }) => ({ shard, after, upTo: Math.min(upTo, after + AT_LEAST + Math.ceil((batchSize * (upTo - after)) / behind)) }));
+}
+
+/** From the event at the checkpoint on, where that is known: it is read again to see that it is the same. */
+function withCheckpoint(range: ShardRange, claim: Claim): ShardRange {
+  const known = claim.checkpoints.some(({ shard, seq, eventId }) => shard === range.shard && seq === range.after && eventId !== null);
+  return known ? { ...range, after: range.after - 1 } : range;
+}
+
+/** Compares the events at the checkpoints with those that stood there, and leaves only what comes behind them. */
+function whyNotThisLog({ checkpoints }: Claim, byShard: ReadonlyMap<number, ReadKey[]>): string | undefined {
+  for (const { eventId, seq, shard } of checkpoints) {
+    const keys = byShard.get(shard);
+    if (keys?.[0]?.seq !== seq) continue;
+    const { eventId: found } = keys.shift()!;
+    if (found !== eventId)
+      return `the log went back: event ${seq} of shard ${shard} was ${eventId} and now is ${found}. Were the events restored from a backup, restore what this consumer wrote from the same one, or build it anew under another name`;
+  }
+  return undefined;
 }
 
 /** Between two tries another worker may have held the stream at the failed event, and let it go on. */

@@ -9,9 +9,10 @@ import { sqlBackends } from '../../../../test/support/backends.js';
 import { Projection } from '../read/projection/projection.js';
 import { SyncStrategy } from '../read/projection/sync-strategy.js';
 import { DurableSaga } from '../write/saga/durable-saga.js';
+import { Consumers } from './consumers.js';
 import { DeadLetters } from './dead-letters.js';
 import { ConsumerRuntime } from './consumer-runtime.js';
-import type { EventMetadata } from './event-log.js';
+import { type EventMetadata, shardOf } from './event-log.js';
 import { On } from './on.js';
 
 /** Goes on after a statement that failed: MySQL's transaction survives that, PostgreSQL's does not. */
@@ -130,8 +131,10 @@ describe.each(sqlBackends())('consumers on $name', { timeout: 60_000 }, (backend
       const parked = { stream: 'account-never', state: 'parked', error: expect.stringContaining('TANDEM_HANDLER_TIMEOUT') as string };
       expect(letters).toEqual(['spec.never', 'spec.never-lookup', 'spec.never-saga'].map((consumer) => ({ consumer, ...parked })));
     });
-    expect(await bank.rows('SELECT id FROM spec_never_row ORDER BY id')).toEqual([{ id: 'after' }, { id: 'before' }]);
-    expect(await bank.db.getRepository(Letter).findBy({ accountId: Like('never-%') })).toHaveLength(2);
+    await eventually(async () => {
+      expect(await bank.rows('SELECT id FROM spec_never_row ORDER BY id')).toEqual([{ id: 'after' }, { id: 'before' }]);
+      expect(await bank.db.getRepository(Letter).findBy({ accountId: Like('never-%') })).toHaveLength(2);
+    });
   });
 
   // PGlite runs one transaction at a time: a batch that hangs there stops everything.
@@ -164,6 +167,38 @@ describe.each(sqlBackends())('consumers on $name', { timeout: 60_000 }, (backend
     await eventually(async () => expect(await letters()).toHaveLength(0));
     expect(HangsOnRetry.tries).toBe(2);
     HangsOnRetry.end();
+  });
+
+  it('a hole in a shard is closed by its readers, and what follows it is folded', async () => {
+    const bank = await start({});
+    await bank.commands.execute(new Open('a'));
+    await bank.idle();
+    await bank.db.query(`UPDATE tandem_shard SET head = head + 2 WHERE shard = ${shardOf('', 'account-a')}`);
+    await Promise.all([new Open('b'), new Charge('a', '1')].map((command) => bank.commands.execute(command)));
+    await bank.idle();
+    expect(await bank.rows('SELECT id, charges FROM bank_account_view ORDER BY id')).toEqual([
+      { id: 'a', charges: 1 },
+      { id: 'b', charges: 0 },
+    ]);
+    expect(await bank.rows("SELECT type FROM tandem_event WHERE type = 'tandem.void'")).toHaveLength(2);
+    expect(await bank.rows('SELECT id, events FROM bank_directory ORDER BY id')).toEqual([
+      { id: 'a', events: 2 },
+      { id: 'b', events: 1 },
+    ]);
+  });
+
+  it('a consumer whose checkpoint is not of this log halts and says why', async () => {
+    const bank = await start({});
+    await bank.commands.execute(new Open('a'));
+    await bank.idle();
+    await bank.db.query("UPDATE tandem_event SET event_id = 'another'");
+    await bank.commands.execute(new Charge('a', '1'));
+    const consumers = bank.app.get(Consumers, { strict: false });
+    await eventually(async () => {
+      const view = (await consumers.status()).find(({ consumer }) => consumer === 'bank.account-view');
+      expect(view).toMatchObject({ state: 'halted', reason: expect.stringMatching(/^the log went back: event 1 of shard \d+ was \S+ and now is another/) as string });
+    });
+    expect(await bank.rows('SELECT charges FROM bank_account_view')).toEqual([{ charges: 0 }]);
   });
 
   it('a retried dead letter runs at once, long before a worker would look for itself', async () => {

@@ -17,6 +17,7 @@ import { type DeadLetter, DeadLetterStore } from './dead-letter-store.js';
 import { DueRetries } from './due-retries.js';
 import { EventCapture } from './event-capture.js';
 import { EventLog, SHARDS } from './event-log.js';
+import { GapWatch } from './gap-watch.js';
 import { Reconciler } from './reconciler.js';
 import { compareWithRegistered, type Retired } from './retired.js';
 import { inLanes, SingleRuns } from './single-runs.js';
@@ -149,6 +150,7 @@ export class ConsumerRuntime {
       });
       if (result?.stopped) throw new TandemError('TANDEM_CONSUMER_HALTED', `${consumer.name}: ${result.stopped}`);
       if (!result?.more) return;
+      if (result.gap) throw new TandemError('TANDEM_STORAGE_UNAVAILABLE', `Shard ${result.gap.shard} of the log has a hole at ${result.gap.seq}, which a worker will close`);
     }
   }
 
@@ -186,6 +188,7 @@ export class ConsumerRuntime {
 
   private async runLane(consumer: Consumer): Promise<void> {
     let busy = 0;
+    const gaps = new GapWatch(this.log, this.clock);
     while (!this.stopping.signal.aborted) {
       const result = await this.runBatch(consumer);
       if (result) {
@@ -193,7 +196,8 @@ export class ConsumerRuntime {
         this.report(consumer, result);
         // Of a consumer in several lanes, one claim has seen only some of the shards.
         if (!result.more && (consumer.parallelism === 1 || !result.advanced)) return;
-        if (result.waits) await this.clock.sleep(BUSY_PAUSE_MS, this.stopping.signal);
+        const gapPause = await gaps.pauseAt(result.gap);
+        if (result.waits) await this.clock.sleep(gapPause ?? BUSY_PAUSE_MS, this.stopping.signal);
       } else {
         // The holder may have read the heads just before the event that woke us.
         if (++busy > BUSY_TRIES) return;

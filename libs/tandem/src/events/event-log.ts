@@ -133,6 +133,12 @@ export abstract class EventLog {
   /** The events of these keys, in the order of the keys. Reads only what the keys have not brought along. */
   abstract readEvents(unit: Unit, keys: readonly ReadKey[]): Promise<readonly StoredEvent[]>;
 
+  /**
+   * Fills what is missing of a shard from this number on, under the shard's lock, with events that nobody subscribes to: numbers
+   * that were taken without their events would stop every reader for ever. In a transaction of its own. Returns how many were missing.
+   */
+  abstract closeHole(at: Position): Promise<number>;
+
   /** A stream from `fromVersion` (default 1) in version order, contiguous. */
   abstract readStream(tenant: string, stream: string, fromVersion?: number): Promise<readonly StoredEvent[]>;
 }

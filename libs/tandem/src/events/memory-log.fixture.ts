@@ -171,6 +171,7 @@ export class MemoryLog {
         await this.call();
         return ranges.flatMap(({ shard, after, upTo }) => this.shards[shard]!.slice(after, upTo));
       },
+      closeHole: async () => 0,
       readStreamKeys: async (_unit, { from, stream, upTo }) => {
         await this.call();
         return this.shards[from.shard]!.slice(from.seq - 1, upTo).filter((event) => event.stream === stream);

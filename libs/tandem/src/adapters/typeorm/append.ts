@@ -3,6 +3,7 @@
  * those locks, then INSERT. Few round trips on purpose: whoever stops between them holds 1/64 of the streams. MariaDB takes all
  * of it, and COMMIT, as one block (append-block.ts).
  */
+import { Logger } from '@nestjs/common';
 import type { DataSource } from 'typeorm';
 import { shardOf, type PendingEvent, type StoredEvent } from '../../events/event-log.js';
 import { isTandemError, OptimisticConcurrencyError, TandemError } from '../../kernel/errors.js';
@@ -110,8 +111,17 @@ async function raiseHeadMysql(sql: Sql, shard: number, count: number, place: Pla
     if (affectedRows === 0) throw shardMissing(shard, place.tables);
     return Number(insertId);
   } catch (error) {
-    if (isTandemError(error, 'TANDEM_UNIT_OF_WORK_DOOMED')) await closeHoles(shard, place);
+    if (isTandemError(error, 'TANDEM_UNIT_OF_WORK_DOOMED')) void closeLater(shard, place);
     throw error;
+  }
+}
+
+/** Not waited for: it takes a connection of its own, and the unit that has failed still holds one. Where it fails, a reader that meets the hole closes it. */
+async function closeLater(shard: number, place: Place): Promise<void> {
+  try {
+    await closeHoles({ shard, seq: 'near the head' }, place);
+  } catch (error) {
+    new Logger('Tandem').warn(`Shard ${shard} has a hole, which its readers will close: ${String(error)}`);
   }
 }
 

@@ -7,25 +7,33 @@ import { sqlTransaction } from './sql.js';
 import type { TableNames } from './table-names.js';
 
 /** Longer than any hole that one append can leave. */
-const LOOK_BACK = 100_000;
+const LOOK_AT = 100_000;
+
+/** Where to look: from this number on, or before the shard's head. */
+export interface HoleAt {
+  readonly shard: number;
+  readonly seq: number | 'near the head';
+}
 
 /**
- * MySQL only. When a transaction had ended unnoticed before its append, raising the head was committed by itself: those numbers
- * stay taken, and readers would wait at the hole for ever. Events of a type that nobody subscribes to fill it.
+ * MySQL. When a transaction had ended unnoticed before its append, raising the head was committed by itself: those numbers
+ * stay taken, and readers would wait at the hole for ever. Events of a type that nobody subscribes to fill it. Returns how many.
  */
-export async function closeHoles(shard: number, { dataSource, tables }: { dataSource: DataSource; tables: TableNames }): Promise<void> {
-  await sqlTransaction(dataSource, async (sql) => {
+export async function closeHoles({ shard, seq }: HoleAt, { dataSource, tables }: { dataSource: DataSource; tables: TableNames }): Promise<number> {
+  return sqlTransaction(dataSource, async (sql) => {
     const { micros, now } = expressionsOf(sql.dialect);
     // With the lock no append is under way: whatever is missing now stays missing.
     await sql.query(`SELECT head FROM ${tables.shard} WHERE shard = ? FOR UPDATE`, [shard]);
     const [row] = await sql.query<{ head: string; clock: string }[]>(`SELECT head, ${micros(now)} AS clock FROM ${tables.shard} WHERE shard = ?`, [shard]);
     const head = Number(row!.head);
-    const from = Math.max(1, head - LOOK_BACK);
-    const rows = await sql.query<{ seq: string }[]>(`SELECT seq FROM ${tables.event} WHERE shard = ? AND seq >= ?`, [shard, from]);
+    const from = seq === 'near the head' ? Math.max(1, head - LOOK_AT) : seq;
+    const to = Math.min(head, from + LOOK_AT);
+    const rows = await sql.query<{ seq: string }[]>(`SELECT seq FROM ${tables.event} WHERE shard = ? AND seq >= ? AND seq <= ?`, [shard, from, to]);
     const there = new Set(rows.map(({ seq }) => Number(seq)));
     const fillers: StoredEvent[] = [];
-    for (let seq = from; seq <= head; seq++) if (!there.has(seq)) fillers.push(filler(shard, seq, Number(row!.clock)));
-    await insertEvents(sql, fillers, tables);
+    for (let missing = from; missing <= to; missing++) if (!there.has(missing)) fillers.push(filler(shard, missing, Number(row!.clock)));
+    if (fillers.length > 0) await insertEvents(sql, fillers, tables);
+    return fillers.length;
   });
 }
 

@@ -7,6 +7,7 @@ import {
   type Heads,
   type InlineTexts,
   type PendingEvent,
+  type Position,
   type ReadKey,
   type ShardRange,
   type StoredEvent,
@@ -16,8 +17,10 @@ import { TandemError } from '../../kernel/errors.js';
 import { currentUnit, type Unit } from '../../kernel/unit-of-work.js';
 import { append } from './append.js';
 import { appendBlock, appendLastBlock, fitsInBlock } from './append-block.js';
+import { closeHoles } from './close-holes.js';
 import { expressionsOf } from './dialect.js';
 import { slices } from './insert-chunks.js';
+import { repeated } from './repeated.js';
 import { commitWith, sqlOf, sqlOutside, type Dialect, type Sql } from './sql.js';
 import type { TableNames } from './table-names.js';
 
@@ -187,6 +190,10 @@ export class SqlEventLog extends EventLog {
       for (const { shard, seq, payload, metadata } of rows) texts.set(`${shard}/${seq}`, { payload, metadata });
     }
     return texts;
+  }
+
+  async closeHole({ shard, seq }: Position): Promise<number> {
+    return repeated(() => closeHoles({ shard, seq }, { dataSource: this.dataSource, tables: this.tables }));
   }
 
   /** In the unit that the caller runs in, if one is open. */
