@@ -124,6 +124,7 @@ class NoDeadLetters extends DeadLetterStore {
   override list = () => Promise.resolve([]);
   override dueConsumers = () => Promise.resolve([]);
   override retryNow = () => Promise.resolve(0);
+  override discard = () => Promise.resolve(0);
 }
 
 class NoJobs extends JobStore {

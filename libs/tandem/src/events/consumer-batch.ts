@@ -170,7 +170,8 @@ export class ConsumerBatch {
     if (read.wentBack !== undefined) return this.halt(unit, consumer, read.wentBack);
     const merged = cutBehindFailures(read, lessons);
     const upTo = consumer.onError === 'halt' ? cutAtFailure(merged, lessons) : merged.keys;
-    const wanted = this.wanted(consumer, upTo, behind, lessons);
+    const discarded = new Set(ahead.filter(({ state }) => state === 'discarded').map(({ eventId }) => eventId));
+    const wanted = this.wanted(consumer, upTo, behind, lessons).filter(({ eventId }) => !discarded.has(eventId));
     trying(wanted.length);
     await handleEvents(unit, consumer, wanted.length > 0 ? await log.readEvents(unit, wanted) : []);
     const held = await this.settle(unit, consumer, claim, { lessons, ahead, upTo, reached: merged.keys.slice(0, consumer.onError === 'halt' ? upTo.length + 1 : undefined) });

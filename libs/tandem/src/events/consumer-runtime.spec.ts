@@ -169,6 +169,31 @@ describe.each(sqlBackends())('consumers on $name', { timeout: 60_000 }, (backend
     HangsOnRetry.end();
   });
 
+  it('a discarded event is passed over: its stream goes on behind it, and so does a consumer that halted at it', async () => {
+    const bank = await start({ consumerAttempts: 1 });
+    bank.faults.poisonedView.add('a');
+    bank.faults.poisonedTotals.add('a');
+    await bank.commands.execute(new Open('a'));
+    await bank.commands.execute(new Charge('a', '1'));
+    const letters = () => bank.rows('SELECT consumer, state FROM tandem_dead_letter ORDER BY consumer');
+    await eventually(async () =>
+      expect(await letters()).toEqual([
+        { consumer: 'bank.account-view', state: 'parked' },
+        { consumer: 'bank.totals', state: 'parked' },
+      ]),
+    );
+    await bank.commands.execute(new Open('b'));
+    const deadLetters = bank.app.get(DeadLetters, { strict: false });
+    for (const consumer of ['bank.account-view', 'bank.totals']) expect(await deadLetters.discard({ consumer, stream: 'account-a' }, 'a test')).toBe(1);
+    await bank.idle();
+    expect(await bank.rows('SELECT id, charges FROM bank_account_view ORDER BY id')).toEqual([
+      { id: 'a', charges: 0 },
+      { id: 'b', charges: 0 },
+    ]);
+    expect(await bank.rows('SELECT accounts, charges FROM bank_totals')).toEqual([{ accounts: 1, charges: 1 }]);
+    await expect(deadLetters.discard({ consumer: 'nobody', stream: 'x' }, 'y')).rejects.toMatchObject({ code: 'TANDEM_WIRING' });
+  });
+
   it('a hole in a shard is closed by its readers, and what follows it is folded', async () => {
     const bank = await start({});
     await bank.commands.execute(new Open('a'));

@@ -1,8 +1,8 @@
 import type { Unit } from '../kernel/unit-of-work.js';
 import type { Position } from './event-log.js';
 
-/** `retrying`: runs again when due. `parked`: out of attempts, an operator decides. */
-export type DeadLetterState = 'retrying' | 'parked';
+/** `retrying`: runs again when due. `parked`: out of attempts, an operator decides. `discarded`: an operator did; its stream goes on behind the event when a worker comes to it. */
+export type DeadLetterState = 'retrying' | 'parked' | 'discarded';
 
 /** One stream that one consumer holds back, from `position` on. */
 export interface DeadLetter extends Position {
@@ -14,7 +14,7 @@ export interface DeadLetter extends Position {
   readonly type: string;
   readonly state: DeadLetterState;
   readonly attempts: number;
-  /** Retrying, and its time has come by the database's clock. */
+  /** Not parked, and its time has come by the database's clock. */
   readonly due: boolean;
   /** Message and code of the error, without payload. */
   readonly error: string;
@@ -44,4 +44,7 @@ export abstract class DeadLetterStore {
 
   /** Makes letters due at once (parked ones too), with their attempts counted anew. Returns how many. */
   abstract retryNow(filter: { readonly consumer: string; readonly tenant?: string; readonly stream?: string }): Promise<number>;
+
+  /** Makes letters of a stream `discarded`, with the reason as their error. Returns how many. */
+  abstract discard(filter: { readonly consumer: string; readonly tenant?: string; readonly stream: string }, reason: string): Promise<number>;
 }

@@ -217,7 +217,7 @@ export class MemoryLog {
     return {
       hold: async (unit, { retryInMs: _retryInMs, ...letter }: NewDeadLetter) => {
         await this.call();
-        this.set(unit, this.letters, letterKey(letter), { ...letter, due: letter.state === 'retrying' });
+        this.set(unit, this.letters, letterKey(letter), { ...letter, due: letter.state !== 'parked' });
       },
       release: async (unit, letter) => {
         await this.call();

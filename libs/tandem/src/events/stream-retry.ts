@@ -46,7 +46,8 @@ export class StreamRetry {
     );
     // Not due any more: another worker was faster, and the event failed again.
     if (!now?.due) return false;
-    const keys = await this.keysOf(unit, consumer, letter, checkpoint.seq);
+    const all = await this.keysOf(unit, consumer, letter, checkpoint.seq);
+    const keys = now.state === 'discarded' ? all.filter(({ eventId }) => eventId !== now.eventId) : all;
     const before = failed ? keys.filter(({ seq }) => seq < failed.event.seq) : keys;
     for (let from = 0; from < before.length; from += READ_AT_ONCE) {
       // Handled one at a time: a failure then always names its event.

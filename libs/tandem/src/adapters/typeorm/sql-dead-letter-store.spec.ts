@@ -108,6 +108,13 @@ describe.each(sqlBackends())('SqlDeadLetterStore on $name', (backend) => {
     expect((await store.list({ consumer: 'other' }))[0]).toMatchObject({ state: 'parked', due: false });
   });
 
+  it('marks letters of a stream as discarded, with the reason, and due', async () => {
+    await hold(letter({ state: 'parked', attempts: 5 }), letter({ stream: 'order-2', state: 'parked' }), letter({ tenant: 'acme', state: 'parked' }));
+    expect(await store.discard({ consumer: 'orders.view', tenant: '', stream: 'order-1' }, 'a test order')).toBe(1);
+    expect(await store.list({ due: true })).toEqual([{ ...told(letter({ state: 'parked', attempts: 5 })), state: 'discarded', error: 'discarded: a test order', due: true }]);
+    expect(await store.dueConsumers(['orders.view'])).toEqual(['orders.view']);
+  });
+
   // PGlite runs one transaction at a time, so nothing can wait for a batch there.
   if (backend.name !== 'pglite') {
     it('waits with a retry for the batch that has the shard, so neither undoes the other', async () => {

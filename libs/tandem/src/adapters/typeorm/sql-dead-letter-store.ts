@@ -4,7 +4,7 @@ import type { Unit } from '../../kernel/unit-of-work.js';
 import { expressionsOf } from './dialect.js';
 import { repeated } from './repeated.js';
 import { shortText } from './short-text.js';
-import { sqlOf, sqlOutside, sqlTransaction, type Dialect, type Sql } from './sql.js';
+import { sqlOf, sqlOutside, sqlTransaction, type BoundText, type Dialect, type Sql } from './sql.js';
 import type { TableNames } from './table-names.js';
 
 const COLUMNS = 'consumer, generation, tenant, stream, shard, seq, event_id, type, state, attempts, error';
@@ -25,9 +25,15 @@ interface Row {
   readonly due: number | string;
 }
 
+interface LetterFilter {
+  readonly consumer: string;
+  readonly tenant?: string;
+  readonly stream?: string;
+}
+
 const letterOf = ({ event_id, seq, due, ...row }: Row): DeadLetter => ({ ...row, seq: Number(seq), eventId: event_id, due: Number(due) === 1 });
 
-const isDue = (dialect: Dialect): string => `state = 'retrying' AND next_at <= ${expressionsOf(dialect).now}`;
+const isDue = (dialect: Dialect): string => `state IN ('retrying', 'discarded') AND next_at <= ${expressionsOf(dialect).now}`;
 const selectColumns = (dialect: Dialect): string => `${COLUMNS}, CASE WHEN ${isDue(dialect)} THEN 1 ELSE 0 END AS due`;
 
 /** Held streams on MySQL, MariaDB and PostgreSQL. */
@@ -101,24 +107,33 @@ export class SqlDeadLetterStore extends DeadLetterStore {
     return rows.map(({ consumer }) => consumer);
   }
 
-  /** In a transaction of its own that waits for running batches of those shards. */
-  async retryNow(filter: { readonly consumer: string; readonly tenant?: string; readonly stream?: string }): Promise<number> {
-    const given = (['consumer', 'tenant', 'stream'] as const).filter((column) => filter[column] !== undefined);
-    const which = { where: given.map((column) => `${column} = ?`).join(' AND '), params: given.map((column) => filter[column]!) };
-    return repeated(() => sqlTransaction(this.dataSource, (sql) => this.makeDue(sql, which)));
+  retryNow(filter: LetterFilter): Promise<number> {
+    return this.makeDue(filter, { text: "state = 'retrying', attempts = 0", params: [] });
   }
 
-  private async makeDue(sql: Sql, { where, params }: { where: string; params: readonly string[] }): Promise<number> {
+  discard(filter: LetterFilter, reason: string): Promise<number> {
+    return this.makeDue(filter, { text: "state = 'discarded', error = ?", params: [shortText(`discarded: ${reason}`)] });
+  }
+
+  /** In a transaction of its own that waits for running batches of those shards. */
+  private makeDue(filter: LetterFilter, set: BoundText): Promise<number> {
+    const given = (['consumer', 'tenant', 'stream'] as const).filter((column) => filter[column] !== undefined);
+    const which = { where: given.map((column) => `${column} = ?`).join(' AND '), params: given.map((column) => filter[column]!) };
+    return repeated(() => sqlTransaction(this.dataSource, (sql) => this.change(sql, which, set)));
+  }
+
+  private async change(sql: Sql, { where, params }: { where: string; params: readonly string[] }, set: BoundText): Promise<number> {
     const { deadLetter, checkpoint } = this.tables;
     const rows = await sql.query<{ shard: number }[]>(`SELECT DISTINCT shard FROM ${deadLetter} WHERE ${where}`, params);
     if (rows.length === 0) return 0;
     const shards = rows.map(({ shard }) => shard);
     await sql.query(`SELECT shard FROM ${checkpoint} WHERE consumer = ? AND shard IN (?) ORDER BY generation, shard FOR UPDATE`, [params[0], shards]);
     const { now } = expressionsOf(sql.dialect);
-    const reply = await sql.query<{ affectedRows: number }>(
-      `UPDATE ${deadLetter} SET state = 'retrying', attempts = 0, next_at = ${now}, updated_at = ${now} WHERE ${where} AND shard IN (?)`,
-      [...params, shards],
-    );
+    const reply = await sql.query<{ affectedRows: number }>(`UPDATE ${deadLetter} SET ${set.text}, next_at = ${now}, updated_at = ${now} WHERE ${where} AND shard IN (?)`, [
+      ...set.params,
+      ...params,
+      shards,
+    ]);
     return reply.affectedRows;
   }
 }
