@@ -6,6 +6,12 @@ const BULLMQ_TABLES = ['job', 'job_log', 'dedup', 'dedup_next', 'meta', 'event']
 /** On the embedded default nobody else has queues. */
 const EMBEDDED_PREFIX = 'tandem';
 
+/** In one step, as a crash is one: what is added meanwhile is either gone or whole. */
+const WIPE = `
+local keys = redis.call('KEYS', ARGV[1])
+for _, key in ipairs(keys) do redis.call('UNLINK', key) end
+return #keys`;
+
 /** Removes everything that BullMQ keeps for this application's queues, as a crash of Redis without persistence would. Returns how many entries. */
 export async function wipeQueues({ redisUrl, databaseUrl, queuePrefix }: Environment, dataSource: DataSource): Promise<number> {
   return redisUrl === undefined ? wipePostgres(dataSource, databaseUrl === undefined ? EMBEDDED_PREFIX : queuePrefix) : wipeRedis(redisUrl, queuePrefix);
@@ -13,15 +19,11 @@ export async function wipeQueues({ redisUrl, databaseUrl, queuePrefix }: Environ
 
 async function wipeRedis(url: string, prefix: string): Promise<number> {
   const redis = new Redis(url);
-  let removed = 0;
   try {
-    for await (const keys of redis.scanStream({ match: `{${prefix}}:*`, count: 1_000 }) as AsyncIterable<string[]>) {
-      if (keys.length > 0) removed += await redis.unlink(keys);
-    }
+    return (await redis.eval(WIPE, 0, `{${prefix}}:*`)) as number;
   } finally {
     redis.disconnect();
   }
-  return removed;
 }
 
 async function wipePostgres(dataSource: DataSource, prefix: string): Promise<number> {

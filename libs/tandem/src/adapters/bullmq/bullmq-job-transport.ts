@@ -39,9 +39,9 @@ export class BullMqJobTransport extends JobTransport {
     this.workers.start({
       queue: jobQueue(queue),
       concurrency,
-      process: (data) => {
-        const { id, epoch } = data as TicketData;
-        return handler({ id, epoch, queue });
+      process: async (data) => {
+        const { id, epoch } = data as Partial<TicketData>;
+        if (id !== undefined && epoch !== undefined) await handler({ id, epoch, queue }); // else a part of Redis was lost, and the reconciler adds it anew
       },
     });
     return Promise.resolve();

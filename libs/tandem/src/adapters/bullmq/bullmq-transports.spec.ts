@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { Test, type TestingModule } from '@nestjs/testing';
 import { Queue } from 'bullmq';
+import { Redis } from 'ioredis';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { redisBackend, sqlBackends } from '../../../../../test/support/backends.js';
@@ -214,6 +215,34 @@ describe.runIf(redis)('a Redis that is wiped', () => {
     await cleanUp();
     await jobs.add([ticket('mail', 'later')]);
     await vi.waitFor(() => expect(received).toEqual(['after', 'later']), eventually);
+
+    await module.close();
+    await cleanUp();
+  });
+
+  it('goes on where only a part was lost: a ticket whose fields are gone while its id still waits', async () => {
+    const { prefix, cleanUp } = redis!.namespace();
+    const module = await Test.createTestingModule({ providers: bullMqJobs({ connection: redis!.url, queuePrefix: prefix }).providers }).compile();
+    await module.init();
+    const [jobs, wakeUps] = [module.get(JobTransport), module.get(WakeUpTransport)];
+    await jobs.add([ticket('mail', 'torn')]);
+    await wakeUps.signal(['torn']);
+    const client = new Redis(redis!.url);
+    const [mailKeys, wakeUpKeys] = [`{${prefix}}:${prefix}.jobs.mail`, `{${prefix}}:${prefix}.wake-ups`];
+    const [wakeUp] = await client.lrange(`${wakeUpKeys}:wait`, 0, -1);
+    expect(await client.del(`${mailKeys}:j-torn-0`, `${wakeUpKeys}:${wakeUp}`)).toBe(2);
+    const left = async () => (await Promise.all([mailKeys, wakeUpKeys].flatMap((keys) => [client.llen(`${keys}:wait`), client.llen(`${keys}:active`)]))).join();
+    expect(await left()).toBe('1,0,1,0');
+
+    const received = new Set<string>();
+    await jobs.work('mail', 1, ({ id }) => Promise.resolve(void received.add(`job ${id}`)));
+    await wakeUps.listen((consumer) => Promise.resolve(void received.add(`wake-up ${consumer}`)), 1);
+    await vi.waitFor(async () => expect(await left()).toBe('0,0,0,0'), eventually);
+    await vi.waitFor(async () => {
+      if (received.size < 2) await Promise.all([jobs.add([ticket('mail', 'torn')]), wakeUps.signal(['torn'])]);
+      expect(received).toEqual(new Set(['job torn', 'wake-up torn']));
+    }, eventually);
+    client.disconnect();
 
     await module.close();
     await cleanUp();

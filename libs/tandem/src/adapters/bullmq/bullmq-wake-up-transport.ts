@@ -38,7 +38,14 @@ export class BullMqWakeUpTransport extends WakeUpTransport {
   }
 
   override listen(handler: (consumer: string) => Promise<void>, concurrency: number): Promise<void> {
-    this.workers.start({ queue: QUEUE, concurrency, process: (data) => handler((data as WakeUp).consumer) });
+    this.workers.start({
+      queue: QUEUE,
+      concurrency,
+      process: async (data) => {
+        const { consumer } = data as Partial<WakeUp>;
+        if (consumer !== undefined) await handler(consumer); // else a part of Redis was lost, and the reconciler looks
+      },
+    });
     return Promise.resolve();
   }
 

@@ -2,7 +2,7 @@ import { assertSchemaCompatibility, createPostgresBackend, DEFAULT_SCHEMA, LATES
 import pg from 'pg';
 import { TandemError } from '../../kernel/errors.js';
 import { NotificationRelay } from './notification-relay.js';
-import { KEPT_QUEUE_EVENTS, queueName, QueueServer, WORKER_TIMING, type OpenWorker, type TicketQueue, type WorkerPlan } from './queue-server.js';
+import { KEPT_QUEUE_EVENTS, queueName, QueueServer, WORKER_SETTINGS, type OpenWorker, type TicketQueue, type WorkerPlan } from './queue-server.js';
 
 export interface PostgresPlace {
   readonly label: string;
@@ -108,7 +108,7 @@ export class PostgresQueueServer extends QueueServer {
     const worker = new Worker(
       queueName(this.place.queuePrefix, plan.queue),
       this.processor(plan),
-      { connection: pool, concurrency: plan.concurrency, ...WORKER_TIMING, ...(this.place.oneSession && { drainDelay: 1 }) },
+      { connection: pool, concurrency: plan.concurrency, ...WORKER_SETTINGS, ...(this.place.oneSession && { drainDelay: 1 }) },
       createPostgresBackend,
     );
     worker.on('error', (error) => this.outage.report(error));

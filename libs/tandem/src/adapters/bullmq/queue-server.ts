@@ -21,8 +21,19 @@ export interface WorkerPlan {
   readonly process: (data: unknown) => Promise<void>;
 }
 
-/** How BullMQ workers are set up here. Their own retries and stalled checks only carry tickets back: SQL decides what still has to run. */
-export const WORKER_TIMING = { autorun: false, lockDuration: 10_000, stalledInterval: 5_000, runRetryDelay: 1_000 } as const;
+/**
+ * How BullMQ workers are set up here. Their own retries and stalled checks only carry tickets back: SQL decides what still has
+ * to run. Tickets say themselves that they are not kept, but one that lost its fields in a partial loss of keys says nothing:
+ * kept as finished, it would make BullMQ ignore every later ticket with its id.
+ */
+export const WORKER_SETTINGS = {
+  autorun: false,
+  lockDuration: 10_000,
+  stalledInterval: 5_000,
+  runRetryDelay: 1_000,
+  removeOnComplete: { count: 0 },
+  removeOnFail: { count: 0 },
+} as const;
 
 /** Of the event stream that BullMQ keeps per queue; nothing here reads it. */
 export const KEPT_QUEUE_EVENTS = { events: { maxLen: 1_000 } } as const;

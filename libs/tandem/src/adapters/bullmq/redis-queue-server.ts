@@ -1,7 +1,7 @@
 import { Queue, Worker } from 'bullmq';
 import { Redis, type RedisOptions } from 'ioredis';
 import { TandemError } from '../../kernel/errors.js';
-import { KEPT_QUEUE_EVENTS, queueName, QueueServer, WORKER_TIMING, type OpenWorker, type TicketQueue, type WorkerPlan } from './queue-server.js';
+import { KEPT_QUEUE_EVENTS, queueName, QueueServer, WORKER_SETTINGS, type OpenWorker, type TicketQueue, type WorkerPlan } from './queue-server.js';
 
 export interface RedisPlace {
   /** `redis://…` or ioredis options. */
@@ -73,7 +73,7 @@ export class RedisQueueServer extends QueueServer {
       connection: { ...(typeof connection === 'string' ? { url: connection } : connection), maxRetriesPerRequest: null, retryStrategy: retrySoon },
       prefix: this.keyPrefix,
       concurrency: plan.concurrency,
-      ...WORKER_TIMING,
+      ...WORKER_SETTINGS,
     });
     worker.on('error', (error) => this.outage.report(error));
     worker.on('failed', (job, error) => this.logger.error(`${worker.name} ${job?.id ?? ''}: ${error.message}`));
