@@ -8,7 +8,7 @@ import { Command, InvalidArgumentError } from 'commander';
 import { InvoiceImport, type InvoiceSummary, readInvoiceLines, type RejectReason } from 'shop';
 import { startContext } from './boot.js';
 import { type Environment, readEnvironment } from './environment.js';
-import { CannotStart, fail } from './process-life.js';
+import { CannotStart, fail, onStopSignal } from './process-life.js';
 import { progressBar } from './progress-bar.js';
 import { ReadSide } from './read-side.js';
 
@@ -99,12 +99,7 @@ async function bringUpToDate(readSide: ReadSide, stop: AbortSignal): Promise<voi
 
 function stopOnSignals(): AbortSignal {
   const controller = new AbortController();
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-    process.on(signal, () => {
-      if (controller.signal.aborted) process.exit(130);
-      controller.abort(new CannotStart('stopped; start it again with the same file and it goes on where it was.'));
-    });
-  }
+  onStopSignal(() => controller.abort(new CannotStart('stopped; start it again with the same file and it goes on where it was.')));
   return controller.signal;
 }
 

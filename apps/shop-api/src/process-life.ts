@@ -7,6 +7,8 @@ import { databaseIsAway } from './problem-details.js';
 
 const STOP_WITHIN_MS = 20_000;
 const SIGNALS = { SIGINT: 130, SIGTERM: 143 } as const;
+/** Ctrl-C below npm arrives twice: from the terminal, and passed on by npm. */
+const SAME_WISH_MS = 1_000;
 
 /** Something that a signal ends in order, e.g. a Nest application. */
 export interface Closable {
@@ -19,7 +21,7 @@ export class CannotStart extends Error {
 }
 
 /**
- * Starts what `start` returns and lets SIGINT and SIGTERM close it: exit code 0 when it drained, and at once on a second signal.
+ * Starts what `start` returns and lets SIGINT and SIGTERM close it: exit code 0 when it drained, and at once when told again.
  * When it cannot start: one line on stderr, exit code 1.
  */
 export async function runProcess(name: string, start: () => Promise<Closable>): Promise<void> {
@@ -40,22 +42,30 @@ export function fail(name: string, error: unknown): never {
   process.exit(1);
 }
 
-function stopOnSignals(name: string, running: Promise<Closable>): void {
-  let stopping = false;
+/** Calls `stop` at the first SIGINT or SIGTERM; another one, more than a second later, ends the process at once. */
+export function onStopSignal(stop: (signal: string) => void): void {
+  let told: number | undefined;
   for (const [signal, code] of Object.entries(SIGNALS)) {
     process.on(signal, () => {
-      if (stopping) process.exit(code);
-      stopping = true;
-      process.stderr.write(`${name}: ${signal}, finishing what runs; a second one stops at once\n`);
-      setTimeout(() => fail(name, new CannotStart(`did not stop within ${STOP_WITHIN_MS} ms`)), STOP_WITHIN_MS).unref();
-      running
-        .then((app) => app.close())
-        .then(
-          () => process.exit(0),
-          (error: unknown) => fail(name, error),
-        );
+      if (told === undefined) {
+        told = performance.now();
+        stop(signal);
+      } else if (performance.now() - told > SAME_WISH_MS) process.exit(code);
     });
   }
+}
+
+function stopOnSignals(name: string, running: Promise<Closable>): void {
+  onStopSignal((signal) => {
+    process.stderr.write(`${name}: ${signal}, finishing what runs; another one, after a second, stops at once\n`);
+    setTimeout(() => fail(name, new CannotStart(`did not stop within ${STOP_WITHIN_MS} ms`)), STOP_WITHIN_MS).unref();
+    running
+      .then((app) => app.close())
+      .then(
+        () => process.exit(0),
+        (error: unknown) => fail(name, error),
+      );
+  });
 }
 
 /** One line for what an operator can mend; undefined for what only a developer can. */
