@@ -47,7 +47,7 @@ export interface TandemSettings {
   readonly consumerBackoffMs?: number;
   /**
    * A method of a projection or saga (its promise, or the Observable of a saga) must settle within this many milliseconds, or its event has failed.
-   * Default 8,000; above 10,000 the databases end the idle transaction first, and the batch is repeated as after a lost connection.
+   * Default 8,000; keep it below `idleTimeoutMs` of the storage, which otherwise ends the idle transaction first: then the batch is only repeated.
    */
   readonly handlerTimeoutMs?: number;
   /**

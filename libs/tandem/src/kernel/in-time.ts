@@ -1,6 +1,6 @@
 import { TandemError } from './errors.js';
 
-/** Below the ten seconds after which the databases end an idle transaction: the handler is blamed, not the connection. */
+/** Below the nine seconds after which an idle unit of work is ended: the handler is blamed, and its event, not the whole batch. */
 export const HANDLER_TIMEOUT_MS = 8_000;
 
 /**

@@ -25,7 +25,7 @@ interface Seen {
   isLeaving: boolean;
 }
 
-/** How many looks make the limit. */
+/** How many looks make the limit. The first comes at once or a pause later, so a unit ends within the limit and not after it. */
 const LOOKS = 18;
 
 export class IdleWatch {
@@ -56,16 +56,16 @@ export class IdleWatch {
       } else if (unit.activity === undefined || unit.activity !== seen.activity) {
         seen.activity = unit.activity;
         seen.quietLooks = 0;
-      } else if (++seen.quietLooks > LOOKS) unit.giveUp(unit.isWaiting ? this.waitsForItself() : this.isIdle());
+      } else if (++seen.quietLooks >= LOOKS) unit.giveUp(unit.isWaiting ? this.waitsForItself() : this.isIdle());
     }
   }
 
   private isIdle(): TandemError {
-    return new TandemError('TANDEM_UNIT_OF_WORK_STUCK', `Nothing was sent for ${this.limitMs} ms in a unit of work, which was rolled back`);
+    return new TandemError('TANDEM_UNIT_OF_WORK_STUCK', `Nothing was sent for about ${this.limitMs} ms in a unit of work, which was rolled back`);
   }
 
   private waitsForItself(): TandemError {
-    const what = `A statement that was begun outside of a transaction() waits for it to end, and nothing was sent in it for ${this.limitMs} ms: probably it waits for that very statement`;
+    const what = `A statement that was begun outside of a transaction() waits for it to end, and nothing was sent in it for about ${this.limitMs} ms: probably it waits for that very statement`;
     return new TandemError('TANDEM_UNIT_OF_WORK_STUCK', what, {
       next: 'Await the statement before transaction(), or begin it inside, with the manager that transaction() hands over.',
     });

@@ -32,7 +32,7 @@ export interface TypeOrmStorageOptions {
   readonly migrateCommand?: string;
   /** How long a unit of work waits for a connection of the pool, in milliseconds. Default 5,000. */
   readonly acquireTimeoutMs?: number;
-  /** How long nothing may be sent in an open unit of work before it is rolled back, in milliseconds. Keep it below the database's own limit. Default 8,000. */
+  /** How long nothing may be sent in an open unit of work before it is rolled back, in milliseconds. Keep it above `handlerTimeoutMs` and below the database's own limit. Default 9,000. */
   readonly idleTimeoutMs?: number;
 }
 

@@ -13,14 +13,14 @@ import { TypeOrmUnit, unitOn } from './typeorm-unit.js';
 export interface TypeOrmUnitOfWorkOptions {
   /** How long a unit waits for a connection of the pool, in milliseconds. Default 5,000. */
   readonly acquireTimeoutMs?: number;
-  /** How long nothing may be sent in an open unit before it is rolled back, in milliseconds. Default 8,000, before the limit that `tandemDataSource` sets in the database. */
+  /** How long nothing may be sent in an open unit before it is rolled back, in milliseconds. Default 9,000, after `handlerTimeoutMs` and before the limit that `tandemDataSource` sets in the database. */
   readonly idleTimeoutMs?: number;
 }
 
 type Work<T> = (unit: Unit) => Promise<T>;
 type Outcome<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: unknown; readonly doomedBy: unknown };
 
-const IDLE_TIMEOUT_MS = 8_000;
+const IDLE_TIMEOUT_MS = 9_000;
 const FIRST_PAUSE_MS = 20;
 const LONGEST_PAUSE_MS = 1_000;
 
