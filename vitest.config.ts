@@ -15,8 +15,9 @@ export default defineConfig({
     reporters: process.env.TANDEM_TEST_REPORT ? ['default', ['json', { outputFile: process.env.TANDEM_TEST_REPORT }]] : ['default'],
     pool: 'forks',
     maxWorkers: 2,
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    // A shared machine may be ten times slower than usual; a test that hangs is still found.
+    testTimeout: 120_000,
+    hookTimeout: 180_000,
     teardownTimeout: 20_000,
   },
 });

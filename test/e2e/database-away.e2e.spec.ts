@@ -27,7 +27,7 @@ describeServers('when $name is away', servers, (backend) => {
     const running = await startApi(folder, env);
     api = running.api;
     shop = new ShopClient(running.origin);
-  }, 120_000);
+  }, 240_000);
 
   afterAll(async () => {
     await api?.stop();
@@ -35,7 +35,7 @@ describeServers('when $name is away', servers, (backend) => {
     await namespace?.cleanUp();
     await database?.drop();
     await removeFolder(folder);
-  }, 60_000);
+  }, 240_000);
 
   it('answers 503 to writes and reads, without a stack trace or an address, and goes on when it is back', async () => {
     const written = await shop.post('/users', { id: 'before', name: 'Before', email: 'before@example.com' });
@@ -50,5 +50,5 @@ describeServers('when $name is away', servers, (backend) => {
     way.mend();
     await expect.poll(async () => (await shop.post('/users', { id: 'after', name: 'After', email: 'after@example.com' })).status, { timeout: 30_000 }).toBeOneOf([201, 409]);
     await expect.poll(async () => (await shop.get('/users/after')).body, { timeout: 30_000 }).toMatchObject({ name: 'After' });
-  }, 90_000);
+  }, 240_000);
 });

@@ -12,7 +12,7 @@ describe.each(shopStages())('the shop over HTTP on $name', (plan) => {
   beforeAll(async () => {
     stage = await plan.open();
     shop = new ShopClient(stage.origin);
-  }, 120_000);
+  }, 240_000);
   afterAll(() => stage?.end(), 60_000);
 
   describe('users', () => {

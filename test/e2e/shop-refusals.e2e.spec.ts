@@ -19,7 +19,7 @@ describe.each(shopStages())('the shop refuses on $name', (plan) => {
   beforeAll(async () => {
     stage = await plan.open();
     shop = new ShopClient(stage.origin);
-  }, 120_000);
+  }, 240_000);
   afterAll(() => stage?.end(), 60_000);
 
   describe('input that no client means', () => {

@@ -28,14 +28,14 @@ describeServers('a read with a token on $name', servers, (backend) => {
     const { api, origin } = await startApi(folder, { ...env, TANDEM_ROLE: 'api' });
     started.push(api);
     shop = new ShopClient(origin);
-  }, 120_000);
+  }, 240_000);
   afterAll(async () => {
     await Promise.all(started.map((running) => running.stop()));
     await source?.destroy();
     await namespace?.cleanUp();
     await database?.drop();
     await removeFolder(folder);
-  }, 60_000);
+  }, 240_000);
 
   it('is 503 when its wait ran out, and fresh once a worker runs; one whose event is not taken is 503 until that is tried again', async () => {
     const written = await shop.post('/users', user('ann'));
@@ -56,5 +56,5 @@ describeServers('a read with a token on $name', servers, (backend) => {
     await source.query(`ALTER TABLE shop_user_view DROP CONSTRAINT no_poison`);
     expect(await shop.post('/ops/dead-letters/retry', { consumer: 'users.user-view' })).toMatchObject({ status: 200 });
     await expect.poll(async () => (await shop.get('/users/bob', poisoned.token)).body, { timeout: 30_000 }).toMatchObject({ name: 'Poison' });
-  }, 120_000);
+  }, 240_000);
 });

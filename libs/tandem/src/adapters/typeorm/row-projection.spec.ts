@@ -201,7 +201,7 @@ describe.each(sqlBackends())('row projections on $name', (backend) => {
       }),
       { numRuns: 25 },
     );
-  }, 120_000);
+  }, 240_000);
 
   it("give lookups and free projections the batch's own EntityManager", async () => {
     await dataSource.getRepository(OrderRow).clear();

@@ -283,7 +283,7 @@ describe.each(ways)('SqlEventLog on $name', ({ backend, asMysql }) => {
       expect(version).toBe((streams.get(stream) ?? 0) + 1);
       streams.set(stream, version);
     }
-  }, 60_000);
+  }, 240_000);
 
   if (backend.dialect === 'mysql') {
     it('refuses to append when the transaction had ended unnoticed, and leaves no hole that readers would wait at', async () => {
@@ -379,5 +379,5 @@ describe.each(ways)('SqlEventLog on $name', ({ backend, asMysql }) => {
     const { heads } = await log.heads();
     for (const [shard, head] of heads) expect(keys.filter((key) => key.shard === shard).map(({ seq }) => seq)).toEqual(Array.from({ length: head }, (_, i) => i + 1));
     expect(new Set(keys.map(({ stream, version }) => `${stream}/${version}`)).size).toBe(keys.length);
-  }, 60_000);
+  }, 240_000);
 });
