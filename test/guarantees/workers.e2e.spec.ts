@@ -1,7 +1,7 @@
 /** Several workers on one log, and a queue that is wiped under them. */
 import { Redis } from 'ioredis';
 import { afterEach, expect, it } from 'vitest';
-import { Charge, DirectoryProjection, GetDirectory, Open } from '../support/bank.js';
+import { Charge, DirectoryProjection, GetDirectory, GetDirectoryHandler, Open } from '../support/bank.js';
 import { type Bank, type BankPlace, bankPlace, startBank } from '../support/bank-application.js';
 import { describeServers, redisBackend, sqlServers } from '../support/backends.js';
 import { inLanes } from '../support/in-lanes.js';
@@ -34,7 +34,7 @@ describeServers('on $name', sqlServers(), (backend) => {
 
   it('an immediate projection that older code does not know folds what that code appended first', async () => {
     place = await bankPlace(backend);
-    const [older] = await start({ role: 'api', without: [DirectoryProjection] }, { role: 'api' });
+    const [older] = await start({ role: 'api', without: [DirectoryProjection, GetDirectoryHandler] }, { role: 'api' });
     const newer = started[1]!;
     await older!.commands.execute(new Open('mixed'));
     await older!.commands.execute(new Charge('mixed', '1'));
@@ -44,7 +44,7 @@ describeServers('on $name', sqlServers(), (backend) => {
 
   it('a new immediate projection has read the whole log, in every shard, before its application serves', async () => {
     place = await bankPlace(backend);
-    const [older] = await start({ role: 'api', without: [DirectoryProjection] });
+    const [older] = await start({ role: 'api', without: [DirectoryProjection, GetDirectoryHandler] });
     await inLanes(
       Array.from({ length: 90 }, (_, index) => `spread${index}`),
       4,
@@ -56,7 +56,7 @@ describeServers('on $name', sqlServers(), (backend) => {
 
   it('an immediate projection holds an older poisoned event back, and the command goes on', async () => {
     place = await bankPlace(backend);
-    const [older] = await start({ role: 'api', without: [DirectoryProjection] }, { role: 'api' });
+    const [older] = await start({ role: 'api', without: [DirectoryProjection, GetDirectoryHandler] }, { role: 'api' });
     const newer = started[1]!;
     newer.faults.poisonedDirectory.add('old-poison');
     await older!.commands.execute(new Open('old-poison'));
