@@ -1,5 +1,8 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { redisBackend, sqlBackends } from '../support/backends.js';
+import { OwnRedis } from '../support/own-redis.js';
 import { newFolder, removeFolder, ShopProcess } from './shop-process.js';
 
 const ORDERS = 120;
@@ -42,5 +45,28 @@ describe('npm run demo', () => {
       },
       WITHIN,
     );
+
+    it.runIf(OwnRedis.available)(
+      'says in one line why it cannot start, and leaves no process behind',
+      async () => {
+        const [database, evicting] = [await mariadb!.create(), await OwnRedis.planned()];
+        await evicting.start('--maxmemory', '100mb', '--maxmemory-policy', 'allkeys-lru');
+        const env = { DATABASE_URL: database.url, REDIS_URL: evicting.url };
+        expect((await new ShopProcess('shop-api/dist/migrate.js', folder, env).exit).code).toBe(0);
+        const { code, stdout, stderr } = await play(env);
+        await expect.poll(() => processesOf(stdout), { timeout: 10_000 }).toEqual([]);
+        await Promise.all([database.drop(), evicting.kill()]);
+        expect(stderr).toMatch(/^demo: [^\n]*maxmemory-policy "allkeys-lru"[^\n]*\n$/);
+        expect(code).toBe(1);
+      },
+      WITHIN,
+    );
   });
 });
+
+const runOf = (stdout: string): string => /ids of its orders begin with (demo-\w+)/.exec(stdout)![1]!;
+
+async function processesOf(stdout: string): Promise<string[]> {
+  const { stdout: all } = await promisify(execFile)('ps', ['-eo', 'args']);
+  return all.split('\n').filter((line) => line.includes('demo-engine.js') && line.includes(runOf(stdout)));
+}

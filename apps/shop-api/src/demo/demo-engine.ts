@@ -25,9 +25,9 @@ function tell(message: FromEngine): void {
 }
 
 async function main(): Promise<void> {
+  process.on('disconnect', () => process.exit(0)); // the demo is gone, maybe before this has started
   const environment = { ...readEnvironment(), logLevel: 'error' } as const;
   const app = await startContext(environment);
-  process.on('disconnect', () => process.exit(0)); // the demo is gone
   process.on('message', (message: ToEngine) => void handle(app, environment, message).catch(giveUp));
   tell({ kind: 'ready' });
   for (;;) {
@@ -100,8 +100,11 @@ const sum = (parts: readonly Sum[]): Sum => ({
   total: parts.reduce((total, part) => total.plus(part.total), new Big(0)).toFixed(4),
 });
 
+/** Tells why and ends: what runs in here would keep the process alive. */
 function giveUp(error: unknown): void {
-  if (process.connected) tell({ kind: 'failed', reason: explain(error) ?? (error instanceof Error ? (error.stack ?? error.message) : String(error)) });
+  const reason = explain(error);
+  const failed: FromEngine = { kind: 'failed', reason: reason ?? String(error), stack: reason === undefined && error instanceof Error ? error.stack : undefined };
+  process.send!(failed, () => process.exit(1));
 }
 
 await main().catch(giveUp);

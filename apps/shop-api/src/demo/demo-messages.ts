@@ -7,7 +7,8 @@ export type FromEngine =
   | ({ readonly kind: 'state' } & DemoState)
   | { readonly kind: 'wiped'; readonly entries: number }
   | { readonly kind: 'sums'; readonly sums: Sums }
-  | { readonly kind: 'failed'; readonly reason: string };
+  /** The stack only where a developer has to look. */
+  | { readonly kind: 'failed'; readonly reason: string; readonly stack?: string };
 
 export interface DemoState {
   /** Rows of the read entity. */

@@ -10,7 +10,7 @@ import type { DemoResults } from './comparison.js';
 import { DemoBar } from './demo-bar.js';
 import type { DemoState, FromEngine, Sums } from './demo-messages.js';
 import { totalSent } from './demo-orders.js';
-import { EngineProcess } from './engine-process.js';
+import { EngineProcess, failureOf } from './engine-process.js';
 
 const PARTS = 4;
 const LOOK_EVERY_MS = 20;
@@ -107,7 +107,7 @@ export class Demo {
         this.sums = message.sums;
         break;
       case 'failed':
-        this.failure = new Error(message.reason);
+        this.failure = failureOf(message);
         break;
     }
     this.bar.show({ written: this.acknowledged.size, read: this.state.read, jobsDone: this.state.jobsDone - (this.jobsBefore ?? 0), lag: this.state.lag });

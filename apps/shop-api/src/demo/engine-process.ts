@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
+import { CannotStart } from '../process-life.js';
 import type { FromEngine, ToEngine } from './demo-messages.js';
 
 const ENGINE = fileURLToPath(new URL('./demo-engine.js', import.meta.url));
@@ -20,7 +21,7 @@ export class EngineProcess {
       child.once('exit', (code) => reject(new Error(`a process of the demo ended while it started, with code ${code}`)));
       child.on('message', (message: FromEngine) => {
         if (message.kind === 'ready') resolve();
-        else if (message.kind === 'failed') reject(new Error(message.reason));
+        else if (message.kind === 'failed') reject(failureOf(message));
         engine.onMessage(message);
       });
     });
@@ -46,4 +47,9 @@ export class EngineProcess {
     this.child.kill(signal);
     await gone;
   }
+}
+
+/** What the process said before it ended, as an error of this one. */
+export function failureOf({ reason, stack }: Extract<FromEngine, { kind: 'failed' }>): Error {
+  return stack === undefined ? new CannotStart(reason) : Object.assign(new Error(reason), { stack });
 }
