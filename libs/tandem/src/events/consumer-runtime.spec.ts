@@ -124,7 +124,7 @@ describe.each(sqlBackends())('consumers on $name', { timeout: 60_000 }, (backend
   });
 
   it('a method whose promise, Observable or lookup never settles fails its own event, and nothing else waits for it', async () => {
-    const bank = await start({ providers: [Never, NeverSaga, NeverLookup], entities: [NeverRow], handlerTimeoutMs: 100, consumerAttempts: 1 });
+    const bank = await start({ providers: [Never, NeverSaga, NeverLookup], entities: [NeverRow], handlerTimeoutMs: 2_000, consumerAttempts: 1 });
     await Promise.all(['before', 'never', 'after'].map((id) => bank.commands.execute(new Open(id))));
     await eventually(async () => {
       const letters = await bank.rows('SELECT consumer, stream, state, error FROM tandem_dead_letter ORDER BY consumer');
