@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Injectable } from '@nestjs/common';
+import { isTandemError } from 'nest-tandem';
 import { OpsService } from 'nest-tandem/ops';
 import { CannotStart } from './process-life.js';
 
@@ -13,6 +14,8 @@ export interface ReadSideState {
 }
 
 const LOOK_EVERY_MS = 200;
+/** Of looks in a row that get no connection, 5 s each. */
+const PATIENCE = 12;
 
 /** How far the consequences of what was written have come, in the whole fleet. */
 @Injectable()
@@ -34,11 +37,22 @@ export class ReadSide {
   async caughtUp(options: { readonly signal?: AbortSignal; readonly onProgress?: (state: ReadSideState) => void } = {}): Promise<ReadSideState> {
     for (;;) {
       options.signal?.throwIfAborted();
-      const state = await this.look();
+      const state = await this.lookPatiently();
       options.onProgress?.(state);
       if (state.lag === 0) return state;
       if (state.stuck.length > 0) throw new CannotStart(`the read side does not catch up by itself: ${state.stuck.join('; ')}. See GET /ops/status; what was written stays`);
       await sleep(LOOK_EVERY_MS);
+    }
+  }
+
+  /** On the embedded default, which works serially, a large batch may keep everybody else waiting: that is the catching up itself. */
+  private async lookPatiently(): Promise<ReadSideState> {
+    for (let looks = 1; ; looks++) {
+      try {
+        return await this.look();
+      } catch (error) {
+        if (looks === PATIENCE || !isTandemError(error, 'TANDEM_ACQUIRE_TIMEOUT')) throw error;
+      }
     }
   }
 }
