@@ -1,14 +1,14 @@
 /** `npm run demo`: places orders, kills the worker on the way, wipes the queue, and compares what is left of it. */
 import { randomBytes } from 'node:crypto';
-import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
 import { Mailer } from 'shop';
 import { comparison } from './demo/comparison.js';
 import { Demo } from './demo/demo.js';
+import { DemoPlace } from './demo/demo-place.js';
 import { readEnvironment } from './environment.js';
 import { describePlatform } from './platform.js';
-import { CannotStart, fail } from './process-life.js';
+import { CannotStart, explain, fail, onStopSignal } from './process-life.js';
 
 const FEWEST = 40;
 const MOST = 100_000;
@@ -26,16 +26,20 @@ function wholeNumber(text: string): number {
 async function main({ orders }: { orders: number }): Promise<boolean> {
   const run = `demo-${randomBytes(3).toString('hex')}`;
   const environment = readEnvironment();
-  const folder = join(environment.dataDir, run);
-  process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => fail('demo', new CannotStart('stopped')));
+  const place = new DemoPlace(run, environment);
+  const demo = new Demo({ run, orders, environment, env: place.variables });
+  onStopSignal(() => demo.stop(new CannotStart('stopped; nothing of it stays behind.')));
   process.stdout.write(`Tandem demo on ${describePlatform(environment)}; the ids of its orders begin with ${run}\n\n`);
-  const demo = new Demo({ run, orders, environment, env: { ...process.env, DATA_DIR: folder, QUEUE_PREFIX: run } });
-  const results = await demo.play();
-  await demo.end();
-  const { text, agrees } = comparison({ ...results, mails: await new Mailer(join(folder, 'outbox')).count() });
-  process.stdout.write(text);
-  return agrees;
+  try {
+    await place.prepare();
+    const results = await demo.play();
+    const { text, agrees } = comparison({ ...results, mails: await new Mailer(join(place.folder, 'outbox')).count() });
+    process.stdout.write(text);
+    return agrees;
+  } finally {
+    await demo.end();
+    await place.remove().catch((error: unknown) => process.stderr.write(`demo: ${run} could not be removed: ${explain(error) ?? String(error)}\n`));
+  }
 }
 
 try {

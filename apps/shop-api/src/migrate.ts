@@ -1,6 +1,5 @@
 /** `npm run migrate`: Tandem's tables and the shop's, on the database that DATABASE_URL names. */
-import { DataSource } from 'typeorm';
-import { shopDataSource } from './data-source-options.js';
+import { applyMigrations } from './apply-migrations.js';
 import { readEnvironment } from './environment.js';
 import { fail } from './process-life.js';
 
@@ -13,11 +12,6 @@ try {
 }
 
 async function migrate(url: string): Promise<void> {
-  const dataSource = await new DataSource(shopDataSource(url)).initialize();
-  try {
-    const done = await dataSource.runMigrations({ transaction: 'each' });
-    process.stdout.write(done.length > 0 ? `${done.map(({ name }) => `applied ${name}\n`).join('')}` : 'Nothing to do: the schema is up to date.\n');
-  } finally {
-    await dataSource.destroy();
-  }
+  const done = await applyMigrations(url);
+  process.stdout.write(done.length > 0 ? done.map((name) => `applied ${name}\n`).join('') : 'Nothing to do: the schema is up to date.\n');
 }

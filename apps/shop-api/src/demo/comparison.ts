@@ -31,7 +31,7 @@ export function comparison({ acknowledged, views, sales, log, kills, wipes, seco
       '',
       agrees ? 'All sides agree: effects in SQL happened exactly once.' : 'THE SIDES DO NOT AGREE.',
       '',
-      `${mails.sent.toLocaleString('en')} different mails for ${acknowledged.orders.toLocaleString('en')} orders${mailed ? '' : ': MAILS ARE MISSING'}; ${mails.duplicates} sent a second time.`,
+      `${mails.sent.toLocaleString('en')} different mails for ${acknowledged.orders.toLocaleString('en')} orders${mailed ? '' : mails.sent < acknowledged.orders ? ': MAILS ARE MISSING' : ': THERE ARE TOO MANY'}; ${mails.duplicates} sent a second time.`,
       'Mails leave SQL, so they go out at least once: one that was sent when its process was killed, before that was noted,',
       'goes out again, under the same Message-ID.',
       '',

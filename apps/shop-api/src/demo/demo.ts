@@ -33,6 +33,7 @@ export class Demo {
   private wiped?: number;
   private sums?: Sums;
   private failure?: Error;
+  private stopped?: Error;
   private writer?: EngineProcess;
   private worker?: EngineProcess;
   private readWhenStarted = 0;
@@ -43,6 +44,15 @@ export class Demo {
   }
 
   async play(): Promise<DemoResults> {
+    try {
+      return await this.run();
+    } catch (error) {
+      throw this.stopped ?? error; // a Ctrl-C reaches its processes too, and their end is no news then
+    }
+  }
+
+  private async run(): Promise<DemoResults> {
+    if (this.stopped) throw this.stopped;
     await this.startProcesses();
     const started = performance.now();
     this.bar.start();
@@ -62,14 +72,15 @@ export class Demo {
     return { ...this.sums!, acknowledged: { orders: this.acknowledged.size, total: totalSent(this.plan.run, this.acknowledged) }, kills: PARTS - 1, wipes: 1, seconds };
   }
 
-  /** Ends the processes; of the queues of this run nothing stays behind. */
+  /** Makes `play` give up, with this reason. */
+  stop(reason: Error): void {
+    this.stopped = reason;
+  }
+
+  /** Ends the processes. What they wrote goes with the place. */
   async end(): Promise<void> {
     this.bar.stop();
-    if (this.worker !== this.writer) await this.worker?.end('SIGTERM');
-    this.wiped = undefined;
-    this.writer?.send({ kind: 'wipe' });
-    await this.until(() => this.wiped !== undefined, 'the queue is tidied up');
-    await this.writer?.end('SIGTERM');
+    await Promise.all([this.worker?.end('SIGKILL'), this.writer?.end('SIGKILL')]);
   }
 
   private get settled(): boolean {
@@ -135,6 +146,7 @@ export class Demo {
   private async until(condition: () => boolean, what: string): Promise<void> {
     const deadline = Date.now() + SETTLE_WITHIN_MS;
     while (!condition()) {
+      if (this.stopped) throw this.stopped;
       if (this.failure) throw this.failure;
       if (this.state.stuck.length > 0) throw new CannotStart(`waiting until ${what}: ${this.state.stuck.join('; ')}`);
       if (Date.now() > deadline) throw new CannotStart(`waited ${SETTLE_WITHIN_MS / 1_000} s until ${what}: ${JSON.stringify(this.state)}`);
