@@ -10,6 +10,9 @@ const SIGNALS = { SIGINT: 130, SIGTERM: 143 } as const;
 /** Ctrl-C below npm arrives twice: from the terminal, and passed on by npm. */
 const SAME_WISH_MS = 1_000;
 
+/** MySQL, PostgreSQL. */
+const LOGIN_REFUSED: ReadonlySet<string> = new Set(['ER_ACCESS_DENIED_ERROR', 'ER_ACCESS_DENIED_NO_PASSWORD_ERROR', '28P01', '28000']);
+
 /** Something that a signal ends in order, e.g. a Nest application. */
 export interface Closable {
   close(): Promise<void>;
@@ -75,7 +78,9 @@ export function explain(error: unknown): string | undefined {
   const { code } = error as NodeJS.ErrnoException;
   if (code === 'EADDRINUSE') return `the port is taken by another process; stop it or set PORT. (${error.message})`;
   if (code === 'EACCES' && 'port' in error) return `the port may not be opened by this user; set PORT to one above 1023. (${error.message})`;
-  if (code === 'ER_ACCESS_DENIED_ERROR' || code === '28P01' || code === '28000') return 'the database refuses user or password; check DATABASE_URL.';
+  if (code === 'EADDRNOTAVAIL') return `HOST is not an address of this machine. (${error.message})`;
+  if (code !== undefined && LOGIN_REFUSED.has(code)) return 'the database refuses user or password; check DATABASE_URL.';
+  if (code === 'ER_DBACCESS_DENIED_ERROR') return 'the user may not use the database that DATABASE_URL names; grant it, or check the name.';
   if (code === 'ER_BAD_DB_ERROR' || code === '3D000') return 'the database that DATABASE_URL names does not exist; create it first.';
   if (databaseIsAway(error)) return 'the database does not answer; start it or check DATABASE_URL.';
   return undefined;
