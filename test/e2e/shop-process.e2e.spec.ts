@@ -155,6 +155,15 @@ describe('an API that cannot start says why in one line and exits with 1', () =>
     expect(stderr).toContain('data');
   });
 
+  it('an outbox that is a file', async () => {
+    await mkdir(join(folder, '.data'));
+    await writeFile(join(folder, '.data/outbox'), 'not a folder');
+    const { code, stderr } = await attempt({ PORT: '0' });
+    expect(code).toBe(1);
+    expect(stderr.replace(/^First start.*\n/, '')).toMatch(oneLine);
+    expect(stderr).toContain('.data/outbox');
+  });
+
   it('a data folder that this user may not read', async () => {
     const data = join(folder, 'data');
     await mkdir(data);

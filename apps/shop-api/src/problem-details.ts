@@ -26,6 +26,7 @@ const SHOP_STATUS: Readonly<Record<ShopErrorCode, HttpStatus>> = {
   SHOP_USER_DEACTIVATED: 409,
   SHOP_ORDER_CONFLICT: 409,
   SHOP_RETURN_CONFLICT: 409,
+  SHOP_OUTBOX_UNUSABLE: 500,
 };
 
 /** Codes that a caller can do something about. Every other one is our fault: 500, without its message. */

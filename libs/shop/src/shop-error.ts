@@ -10,6 +10,7 @@ export const SHOP_ERROR_CATALOGUE = {
   SHOP_USER_DEACTIVATED: 'A deactivated user cannot be changed.',
   SHOP_ORDER_CONFLICT: 'Choose another order id, or send the first content again.',
   SHOP_RETURN_CONFLICT: 'Choose another return id, or send the first content again.',
+  SHOP_OUTBOX_UNUSABLE: 'Make it a folder that the application may write to, or set DATA_DIR to another place.',
   SHOP_FILE_INVALID: 'Give a CSV file whose first line is InvoiceNo,InvoiceDate,CustomerID,Country,Quantity,UnitPrice.',
 } as const;
 

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -59,6 +59,15 @@ describe('Mailer', () => {
   it('puts no second header into a mail, whatever a name contains', async () => {
     await mailer.send(mail({ to: { name: 'Ann\r\nBcc: eve@example.com', address: 'ann@example.com' }, subject: 'x\r\nBcc: eve@example.com' }));
     expect(await readFile(join(outbox, `${KEY}.eml`), 'utf8')).not.toMatch(/^Bcc:/m);
+  });
+
+  it('makes its outbox when the application starts, and refuses one that is a file', async () => {
+    await mailer.onModuleInit();
+    expect(await readdir(outbox)).toEqual([]);
+    const file = join(root, 'file');
+    await writeFile(file, '');
+    for (const place of [file, join(file, 'below')])
+      await expect(new Mailer(place).onModuleInit()).rejects.toMatchObject({ code: 'SHOP_OUTBOX_UNUSABLE', message: expect.stringContaining(place) as string });
   });
 
   it('sends nothing once its time is up', async () => {

@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto';
-import { appendFile, link, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { access, appendFile, link, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Injectable } from '@nestjs/common';
+import { Injectable, type OnModuleInit } from '@nestjs/common';
 import type { SentMessageInfo, Transporter } from 'nodemailer';
 import { createTransport } from 'nodemailer';
+import { ShopError } from '../shop-error.js';
 
 export interface Mail {
   readonly to: { readonly name: string; readonly address: string };
@@ -32,10 +34,21 @@ const FILE_NAME = /^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$/;
  * and leaves a line in `repeats.log`, so duplicates can be counted after any crash.
  */
 @Injectable()
-export class Mailer {
+export class Mailer implements OnModuleInit {
   private readonly transport: Transporter<SentMessageInfo> = createTransport({ streamTransport: true, buffer: true, newline: 'windows' });
 
   constructor(private readonly outboxDir: string) {}
+
+  /** Told at the start, not by the first mail. @throws SHOP_OUTBOX_UNUSABLE */
+  async onModuleInit(): Promise<void> {
+    try {
+      await mkdir(this.outboxDir, { recursive: true });
+      await access(this.outboxDir, constants.R_OK | constants.W_OK | constants.X_OK);
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      throw new ShopError('SHOP_OUTBOX_UNUSABLE', `The outbox ${this.outboxDir} is no folder that this user may write to (${code})`, { folder: this.outboxDir });
+    }
+  }
 
   /** @throws the file system's error, and the signal's reason when it was aborted */
   async send(mail: Mail): Promise<void> {
