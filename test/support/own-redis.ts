@@ -26,7 +26,9 @@ export class OwnRedis {
     this.process = child;
     const probe = new Redis(this.url, { retryStrategy: () => 50, maxRetriesPerRequest: null });
     probe.on('error', () => undefined); // until it is up
-    await Promise.race([probe.ping(), once(child, 'exit').then(() => Promise.reject(new Error(`redis-server on port ${this.port} ended at once`)))]);
+    // NOAUTH is an answer, too.
+    const answer = probe.ping().catch((error: unknown) => (String(error).includes('NOAUTH') ? undefined : Promise.reject(error as Error)));
+    await Promise.race([answer, once(child, 'exit').then(() => Promise.reject(new Error(`redis-server on port ${this.port} ended at once`)))]);
     probe.disconnect();
   }
 

@@ -136,6 +136,17 @@ describe.runIf(OwnRedis.available)('while Redis is away', () => {
     await vi.waitFor(() => expect(channel.connected).toBe(true), eventually);
   });
 
+  it('refuses to start where the password is wrong or missing: that does not mend itself', async () => {
+    await redis.start('--requirepass', 's3cret');
+    vi.spyOn(Logger.prototype, 'error').mockImplementation(() => undefined);
+    for (const password of ['', ':wrong@']) {
+      const connection = redis.url.replace('://', `://${password}`);
+      await expect(start({ connection })).rejects.toMatchObject({ code: 'TANDEM_WIRING', message: expect.stringContaining('refuses user or password') as string });
+    }
+    const { jobs } = await start({ connection: redis.url.replace('://', '://:s3cret@') });
+    await jobs.add([{ id: 'one', epoch: 0, queue: 'mail' }]);
+  });
+
   it('refuses to start on a Redis that evicts keys, unless told to', async () => {
     await redis.start('--maxmemory', '100mb', '--maxmemory-policy', 'allkeys-lru');
     await expect(start()).rejects.toMatchObject({ code: 'TANDEM_WIRING', message: expect.stringContaining('allkeys-lru') as string });

@@ -11,6 +11,7 @@ export interface RedisPlace {
 }
 
 const ANSWER_WITHIN_MS = 2_000;
+const LOGIN_REFUSED = /^(WRONGPASS|NOAUTH)\b/;
 const retrySoon = (times: number): number => Math.min(50 * 2 ** Math.min(times, 10), 1_000);
 
 export class RedisQueueServer extends QueueServer {
@@ -35,8 +36,25 @@ export class RedisQueueServer extends QueueServer {
     return this.redis.status === 'ready';
   }
 
+  /** An absent Redis comes back by itself; a wrong password does not. @throws TANDEM_WIRING where Redis refuses it */
   protected override async connect(): Promise<void> {
-    await this.redis.connect();
+    let refusal: Error | undefined; // the promise only says that the connection was closed
+    const note = (error: Error) => {
+      if (LOGIN_REFUSED.test(error.message)) refusal = error;
+    };
+    this.redis.on('error', note);
+    try {
+      await this.redis.connect();
+    } catch (error) {
+      if (!refusal) throw error;
+      this.redis.disconnect();
+      throw new TandemError('TANDEM_WIRING', `${this.label} refuses user or password`, {
+        cause: refusal,
+        next: 'Correct user and password of its connection (REDIS_URL, where the application reads that).',
+      });
+    } finally {
+      this.redis.off('error', note);
+    }
   }
 
   override async prepare(): Promise<void> {
