@@ -3,6 +3,7 @@ import { chmod, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { DataSource } from 'typeorm';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { sqlBackends } from '../support/backends.js';
 import { ShopClient } from './shop-client.js';
@@ -201,11 +202,16 @@ describe('an API that cannot start says why in one line and exits with 1', () =>
       expect(stderr).toContain('npm run migrate');
     });
 
-    it('migrates once, and says so', async () => {
+    it('migrates once, says so, and says where that is not enough', async () => {
       const database = await backend.create();
       const migrate = () => new ShopProcess('shop-api/dist/migrate.js', folder, { DATABASE_URL: database.url, REDIS_URL: 'redis://127.0.0.1:6379' }).exit;
       const [first, second] = [await migrate(), await migrate()];
+      const dataSource = await new DataSource(database.dataSourceOptions).initialize();
+      await dataSource.query("UPDATE tandem_meta SET value = '0' WHERE name = 'schema_version'");
+      await dataSource.destroy();
+      const unfit = await migrate();
       await database.drop();
+      expect(unfit).toMatchObject({ code: 1, stdout: '', stderr: expect.stringMatching(/^migrate: [^\n]*schema version 0[^\n]*\n$/) as string });
       expect(first).toMatchObject({ code: 0, stdout: expect.stringContaining('applied ') as string, stderr: '' });
       expect(second).toMatchObject({ code: 0, stdout: 'Nothing to do: the schema is up to date.\n', stderr: '' });
     });

@@ -6,6 +6,9 @@ import type { DataSourceOptions, MigrationInterface } from 'typeorm';
 /** Enough for the import's default of 16 commands at once, and the workers beside them. */
 const POOL_SIZE = 24;
 
+/** For error messages. */
+export const MIGRATE_COMMAND = 'npm run migrate';
+
 interface ShopSchema {
   readonly entities: Type[];
   readonly migrations: Type<MigrationInterface>[];

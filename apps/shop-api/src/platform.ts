@@ -3,7 +3,7 @@ import type { TandemJobs, TandemStorage } from 'nest-tandem';
 import { bullMqJobs } from 'nest-tandem/bullmq';
 import { embedded } from 'nest-tandem/embedded';
 import { typeOrmStorage } from 'nest-tandem/typeorm';
-import { shopDataSource, shopSchema } from './data-source-options.js';
+import { MIGRATE_COMMAND, shopDataSource, shopSchema } from './data-source-options.js';
 import type { Environment } from './environment.js';
 
 /** What the application stands on. */
@@ -23,7 +23,7 @@ export function platformOf({ databaseUrl, redisUrl, queuePrefix, dataDir }: Envi
     return { storage, jobs, dataSource: async () => ({ ...(await typeOrmOptions()), ...shopSchema(), ...CONNECT_ONCE, migrationsRun: true }) };
   }
   return {
-    storage: typeOrmStorage({ migrateCommand: 'npm run migrate' }),
+    storage: typeOrmStorage({ migrateCommand: MIGRATE_COMMAND }),
     jobs: bullMqJobs({ connection: redisUrl ?? { postgres: databaseUrl }, queuePrefix }),
     dataSource: () => Promise.resolve({ ...shopDataSource(databaseUrl), ...CONNECT_ONCE }),
   };

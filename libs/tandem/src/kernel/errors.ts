@@ -23,6 +23,7 @@ export const ERROR_CATALOGUE = {
   TANDEM_COMMIT_UNKNOWN: 'The connection was lost during COMMIT: it may have happened or not. Check before you repeat it.',
   TANDEM_STORAGE_UNAVAILABLE: 'The database does not answer; the message may be sent again when it is back.',
   TANDEM_SCHEMA_OUTDATED: 'Run the pending migrations before you start the application.',
+  TANDEM_SCHEMA_NEWER: 'Start the version of Tandem that the schema was migrated with, or a later one.',
   TANDEM_PAYLOAD_REFUSED: 'Change the value at the path that the message names to something that JSON carries unharmed.',
   TANDEM_EVENT_UNKNOWN: 'Deploy the code that knows this event type or schema version before the code that writes it.',
   TANDEM_EVENT_OUTSIDE_COMMAND: 'Projections and sagas only read the log; let a saga return a command that publishes the event.',

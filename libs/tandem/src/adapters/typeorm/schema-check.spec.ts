@@ -50,11 +50,19 @@ describe.each(sqlBackends())('SchemaCheck on $name', (backend) => {
     await expect(checkOf(dataSource, 'npm run migrate').verify()).rejects.toMatchObject(outdated('Run `npm run migrate` before'));
   });
 
-  it('refuses an older schema', async () => {
+  it('refuses a newer schema', async () => {
+    const dataSource = await dataSourceWith(tandemMigrations());
+    await dataSource.runMigrations();
+    await dataSource.query("UPDATE tandem_meta SET value = '9' WHERE name = 'schema_version'");
+    await expect(checkOf(dataSource).verify()).rejects.toMatchObject({ code: 'TANDEM_SCHEMA_NEWER', message: expect.stringContaining('version 9') as string });
+  });
+
+  it('refuses an older schema, and does not send you to migrations that have run', async () => {
     const dataSource = await dataSourceWith(tandemMigrations());
     await dataSource.runMigrations();
     await dataSource.query("UPDATE tandem_meta SET value = '0' WHERE name = 'schema_version'");
     await expect(checkOf(dataSource).verify()).rejects.toMatchObject(outdated('schema version 0, this version of Tandem needs 1'));
+    await expect(checkOf(dataSource).verify()).rejects.toMatchObject({ message: expect.not.stringContaining('migration:run') as string });
     await dataSource.query('DELETE FROM tandem_meta');
     await expect(checkOf(dataSource).verify()).rejects.toMatchObject(outdated('schema version 0'));
   });

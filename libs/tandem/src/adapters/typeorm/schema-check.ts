@@ -5,7 +5,7 @@ import { dialectOf } from './driver-link.js';
 import { SCHEMA_VERSION } from './migrations/tandem-migrations.js';
 import { driverErrorOf, isConnectionLost } from './sql-errors.js';
 import { sqlOutside } from './sql.js';
-import type { TableNames } from './table-names.js';
+import { tableNames, type TableNames } from './table-names.js';
 
 export const DEFAULT_MIGRATE_COMMAND = 'npx typeorm migration:run';
 /** MySQL, PostgreSQL. */
@@ -33,11 +33,24 @@ export class SchemaCheck extends StorageCheck {
     const meta = await this.meta();
     const version = Number(meta.get('schema_version') ?? 0);
     const logId = meta.get('log_id');
-    if (version < SCHEMA_VERSION || logId === undefined) throw this.outdated(`${this.tables.meta} is at schema version ${version}, this version of Tandem needs ${SCHEMA_VERSION}`);
+    if (version > SCHEMA_VERSION)
+      throw new TandemError('TANDEM_SCHEMA_NEWER', `${this.tables.meta} is at schema version ${version}, this version of Tandem knows ${SCHEMA_VERSION}`, { data: { version } });
     const pending = await this.reaching(() => new MigrationExecutor(this.dataSource).getPendingMigrations());
     if (pending.length > 0)
       throw this.outdated(`${pending.length} ${pending.length === 1 ? 'migration has' : 'migrations have'} not run: ${pending.map(({ name }) => name).join(', ')}`);
+    if (version < SCHEMA_VERSION || logId === undefined) throw this.tamperedWith(version);
     this.foundLogId = logId;
+  }
+
+  /** Migrating would change nothing: they are noted as run. */
+  private tamperedWith(version: number): TandemError {
+    return new TandemError(
+      'TANDEM_SCHEMA_OUTDATED',
+      `All migrations have run, but ${this.tables.meta} is at schema version ${version}, this version of Tandem needs ${SCHEMA_VERSION}`,
+      {
+        next: `Something else wrote to ${this.tables.meta}: restore its rows log_id and schema_version from a backup.`,
+      },
+    );
   }
 
   private async meta(): Promise<Map<string, string>> {
@@ -61,4 +74,18 @@ export class SchemaCheck extends StorageCheck {
   private outdated(what: string, cause?: unknown): TandemError {
     return new TandemError('TANDEM_SCHEMA_OUTDATED', what, { cause, next: `Run \`${this.migrateCommand}\` before you start the application.` });
   }
+}
+
+/**
+ * What the application checks when it starts, for a command that migrates: whether it could start now.
+ * @throws TANDEM_SCHEMA_OUTDATED, TANDEM_SCHEMA_NEWER, TANDEM_STORAGE_UNAVAILABLE
+ */
+export function checkSchema(dataSource: DataSource, { tablePrefix, migrateCommand }: SchemaCheckOptions = {}): Promise<void> {
+  return new SchemaCheck(dataSource, tableNames(tablePrefix), migrateCommand).verify();
+}
+
+/** As in `typeOrmStorage`. */
+export interface SchemaCheckOptions {
+  readonly tablePrefix?: string;
+  readonly migrateCommand?: string;
 }
