@@ -3,8 +3,11 @@ import type { Logger } from '@nestjs/common';
 const CONNECTION_ERROR = /ECONN|EPIPE|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|EHOSTUNREACH|ENOENT|connection|not connected|timed? ?out|writeable|terminat/i;
 const CONNECTION_STATES = new Set(['57P01', '57P02', '57P03', '08000', '08003', '08006']);
 
-/** BullMQ's words when a ticket was wiped, or taken for stalled, while its handler ran. */
-const TICKET_GONE = /^(Missing (key|lock)|Lock mismatch) for job/;
+/**
+ * BullMQ's words when a ticket was wiped, or taken for stalled (its process was killed, or too busy to renew the lock), while
+ * its handler ran.
+ */
+const TICKET_GONE = /^(Missing (key|lock) for job|Lock mismatch for job|could not renew lock for job|Job \S+ is not in the active state|job stalled more than)/;
 
 /** Says once that a server is away, however often its clients retry, and once that it is back. Other errors are said once until something works again. */
 export class OutageLog {
@@ -24,6 +27,12 @@ export class OutageLog {
     this.said.add(key);
     if (away) this.logger.warn(`${this.server} does not answer (${code || message}). Nothing is lost; wake-ups and jobs go on when it is back.`);
     else this.logger.error(`${this.server}: ${message}`);
+  }
+
+  /** A ticket failed: its handler threw, or BullMQ gave it up. */
+  failed(ticket: string, { message }: Error): void {
+    if (TICKET_GONE.test(message)) this.logger.debug(`${ticket}: ${message} (its run is settled in SQL)`);
+    else this.logger.error(`${ticket}: ${message}`);
   }
 
   /** Something worked. */

@@ -112,7 +112,7 @@ export class PostgresQueueServer extends QueueServer {
       createPostgresBackend,
     );
     worker.on('error', (error) => this.outage.report(error));
-    worker.on('failed', (job, error) => this.logger.error(`${worker.name} ${job?.id ?? ''}: ${error.message}`));
+    worker.on('failed', (job, error) => this.outage.failed(`${worker.name} ${job?.id ?? ''}`, error));
     return {
       worker,
       async close(force) {

@@ -94,7 +94,7 @@ export class RedisQueueServer extends QueueServer {
       ...WORKER_SETTINGS,
     });
     worker.on('error', (error) => this.outage.report(error));
-    worker.on('failed', (job, error) => this.logger.error(`${worker.name} ${job?.id ?? ''}: ${error.message}`));
+    worker.on('failed', (job, error) => this.outage.failed(`${worker.name} ${job?.id ?? ''}`, error));
     return { worker, close: (force) => worker.close(force) };
   }
 
