@@ -4,17 +4,18 @@
  * failed event on, and the stream is held in the same transaction that advances past it. Where the failure names no event
  * (a multi-row write), the batch is halved until it does.
  */
+import { readBatch } from './batch-read.js';
 import { isTandemError } from '../kernel/errors.js';
 import type { Unit, UnitOfWork } from '../kernel/unit-of-work.js';
-import { type Consumer, EventFailure } from './consumer.js';
+import { type Consumer, EventFailure, typesOf } from './consumer.js';
 import type { ConsumerSettings } from './consumer-settings.js';
 import type { Checkpoint, Claim, ConsumerStore } from './consumer-store.js';
+import { deadLetter, describeError } from './dead-letter.js';
 import type { DeadLetter, DeadLetterStore } from './dead-letter-store.js';
-import { domainEventOf } from './domain-event.js';
-import type { EventKey, EventLog, Heads, Position, ReadKey, ShardRange, StoredEvent } from './event-log.js';
+import type { EventKey, EventLog, Heads, Position, StoredEvent } from './event-log.js';
 import { type BatchOutcome, COMMON_CAUSE_STREAMS, type Failed, FAILURES_AT_ONCE, FailureStreaks } from './failure-streaks.js';
 import { handleEvents } from './handle-events.js';
-import { type Merged, mergeShards } from './merge-shards.js';
+import type { Merged } from './merge-shards.js';
 import { unknownTypes } from './retired.js';
 import { retryDelay } from './retry-delay.js';
 
@@ -36,13 +37,6 @@ export interface BatchResult {
 /** How a batch is tried: a transaction of its own for a worker, a savepoint for a command that folds. */
 export type Attempt = <T>(work: (unit: Unit) => Promise<T>) => Promise<T>;
 
-/** What a batch has read. */
-interface Read extends Merged<ReadKey> {
-  readonly gap?: Position;
-  /** Why the log is not the one that the checkpoints were written for. */
-  readonly wentBack?: string;
-}
-
 /** What one batch has learnt from its failed tries. */
 interface Lessons {
   /** Stream id → its event that failed. */
@@ -51,13 +45,6 @@ interface Lessons {
   tries: number;
   /** Of the last try. */
   outcome?: BatchOutcome;
-}
-
-interface Reading {
-  readonly consumer: Consumer;
-  readonly claim: Claim;
-  readonly heads: Heads;
-  readonly lessons: Lessons;
 }
 
 /** What a batch has done, and what it knows of letters. */
@@ -100,7 +87,6 @@ function sortHeld(consumer: Consumer, claim: Claim, held: readonly DeadLetter[])
   return { behind: held.filter(isBehind), ahead: held.filter((letter) => !isBehind(letter)) };
 }
 
-const typesOf = (consumer: Consumer): readonly string[] => consumer.events.map((eventClass) => domainEventOf(eventClass)!.name);
 const streamId = (event: { readonly tenant: string; readonly stream: string }): string => `${event.tenant}\n${event.stream}`;
 
 export class ConsumerBatch {
@@ -161,12 +147,14 @@ export class ConsumerBatch {
     const { consumer } = request;
     const stopped = whyStopped(consumer, claim);
     if (stopped) return { handled: 0, more: false, stopped };
-    const { letters, log, store } = this.ports;
+    const { letters, log, settings, store } = this.ports;
     const shards = claim.checkpoints.map(({ shard }) => shard);
     const { behind, ahead } = sortHeld(consumer, claim, await letters.held(unit, consumer.name, claim.generation, shards));
     if (ahead.some((letter) => letter.state === 'retrying' && !letter.due)) return { handled: 0, more: false };
     forgetPassed(lessons, claim);
-    const read = await this.read(unit, { consumer, claim, heads: await request.heads(unit, claim), lessons });
+    const { batchBytes, batchSize } = settings;
+    const limits = { maxEvents: Math.min(batchSize, lessons.maxEvents), maxBytes: batchBytes };
+    const read = await readBatch(unit, log, { types: typesOf(consumer), claim, heads: await request.heads(unit, claim), limits });
     if (read.wentBack !== undefined) return this.halt(unit, consumer, read.wentBack);
     const merged = cutBehindFailures(read, lessons);
     const upTo = consumer.onError === 'halt' ? cutAtFailure(merged, lessons) : merged.keys;
@@ -192,28 +180,6 @@ export class ConsumerBatch {
   private async halt(unit: Unit, consumer: Consumer, reason: string): Promise<BatchResult> {
     await this.ports.store.setState(consumer.name, 'halted', reason, unit);
     return { handled: 0, more: false, stopped: reason };
-  }
-
-  private async read(unit: Unit, { consumer, claim, heads, lessons }: Reading): Promise<Read> {
-    const ranges = claim.checkpoints.map(({ shard, seq }) => ({ shard, after: seq, upTo: heads.heads.get(shard) ?? 0 })).filter(({ after, upTo }) => upTo > after);
-    if (ranges.length === 0) return { keys: [], more: false };
-    const { batchBytes, batchSize } = this.ports.settings;
-    const maxEvents = Math.min(batchSize, lessons.maxEvents);
-    const first = firstOf(ranges, maxEvents);
-    const maxBytes = Math.floor(batchBytes / first.reduce((sum, { after, upTo }) => sum + upTo - after, 0));
-    const byShard = new Map<number, ReadKey[]>(ranges.map(({ shard }) => [shard, []]));
-    const checked = first.map((range) => withCheckpoint(range, claim));
-    for (const key of await this.ports.log.readKeys(unit, checked, { types: typesOf(consumer), maxBytes })) byShard.get(key.shard)!.push(key);
-    const wentBack = whyNotThisLog(claim, byShard);
-    if (wentBack !== undefined) return { keys: [], more: false, wentBack };
-    const shards = ranges.map(({ shard, after, upTo }) => {
-      const keys = contiguous(byShard.get(shard)!, after);
-      return { keys, truncated: (keys.at(-1)?.seq ?? after) < upTo };
-    });
-    // A shard whose next event is not readable yet (a gap) holds back the merge like one that was cut off.
-    const gap = shards.findIndex(({ keys, truncated }) => truncated && keys.length === 0);
-    if (gap !== -1) return { keys: [], more: true, gap: { shard: ranges[gap]!.shard, seq: ranges[gap]!.after + 1 } };
-    return mergeShards(shards, { cutMicros: heads.cutMicros, maxEvents, maxBytes: batchBytes });
   }
 
   private wanted<K extends EventKey>(consumer: Consumer, keys: readonly K[], held: readonly DeadLetter[], lessons?: Lessons): readonly K[] {
@@ -271,39 +237,6 @@ export class ConsumerBatch {
   }
 }
 
-export interface Failure {
-  readonly cause: unknown;
-  readonly attempts: number;
-  readonly parked: boolean;
-  readonly retryInMs: number;
-}
-
-export function deadLetter(consumer: Consumer, claim: Claim, event: EventKey, failure: Failure) {
-  const { tenant, stream, eventId, type, shard, seq } = event;
-  const { attempts, cause, parked, retryInMs } = failure;
-  return {
-    consumer: consumer.name,
-    generation: claim.generation,
-    tenant,
-    stream,
-    eventId,
-    type,
-    shard,
-    seq,
-    attempts,
-    retryInMs,
-    error: describeError(cause),
-    state: parked ? 'parked' : 'retrying',
-  } as const;
-}
-
-/** Code and message, cut to what a column holds. Never the payload. */
-export function describeError(error: unknown): string {
-  const code = (error as { code?: unknown } | null)?.code;
-  const message = error instanceof Error ? error.message : String(error);
-  return `${typeof code === 'string' && !message.startsWith(code) ? `${code}: ` : ''}${message}`.slice(0, 1_000);
-}
-
 /** Why a consumer may not run: its state, or event types that only newer code knows. */
 export function whyStopped(consumer: Consumer, claim: Claim): string | undefined {
   if (claim.state !== 'running') return `it is ${claim.state}`;
@@ -311,46 +244,11 @@ export function whyStopped(consumer: Consumer, claim: Claim): string | undefined
   return unknown.length > 0 ? `another version of its code also handles ${unknown.join(', ')}, which this one does not` : undefined;
 }
 
-/** Of a shard that is hardly behind. */
-const AT_LEAST = 16;
-
-/**
- * How much is read of each shard: its share of what there is to read. Of shards that grow alike in time none then runs dry long
- * before the others, which would end the merge; one that grows faster than the others is given more.
- */
-function firstOf(ranges: readonly ShardRange[], batchSize: number): readonly ShardRange[] {
-  const behind = ranges.reduce((sum, { after, upTo }) => sum + upTo - after, 0);
-  return ranges.map(({ shard, after, upTo }) => ({ shard, after, upTo: Math.min(upTo, after + AT_LEAST + Math.ceil((batchSize * (upTo - after)) / behind)) }));
-}
-
-/** From the event at the checkpoint on, where that is known: it is read again to see that it is the same. */
-function withCheckpoint(range: ShardRange, claim: Claim): ShardRange {
-  const known = claim.checkpoints.some(({ shard, seq, eventId }) => shard === range.shard && seq === range.after && eventId !== null);
-  return known ? { ...range, after: range.after - 1 } : range;
-}
-
-/** Compares the events at the checkpoints with those that stood there, and leaves only what comes behind them. */
-function whyNotThisLog({ checkpoints }: Claim, byShard: ReadonlyMap<number, ReadKey[]>): string | undefined {
-  for (const { eventId, seq, shard } of checkpoints) {
-    const keys = byShard.get(shard);
-    if (keys?.[0]?.seq !== seq) continue;
-    const { eventId: found } = keys.shift()!;
-    if (found !== eventId)
-      return `the log went back: event ${seq} of shard ${shard} was ${eventId} and now is ${found}. Were the events restored from a backup, restore what this consumer wrote from the same one, or build it anew under another name`;
-  }
-  return undefined;
-}
-
 /** Between two tries another worker may have held the stream at the failed event, and let it go on. */
 function forgetPassed({ failed }: Lessons, claim: Claim): void {
   if (failed.size === 0) return;
   const at = new Map(claim.checkpoints.map(({ shard, seq }) => [shard, seq]));
   for (const [stream, { event }] of failed) if (event.seq <= (at.get(event.shard) ?? 0)) failed.delete(stream);
-}
-
-function contiguous<K extends EventKey>(keys: readonly K[], after: number): readonly K[] {
-  const gap = keys.findIndex((key, index) => key.seq !== after + index + 1);
-  return gap === -1 ? keys : keys.slice(0, gap);
 }
 
 /** After several failures a batch ends at the last of them, so that what it has done commits. */

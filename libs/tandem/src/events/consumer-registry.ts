@@ -1,6 +1,6 @@
 import { Injectable, type Type } from '@nestjs/common';
 import { TandemError } from '../kernel/errors.js';
-import type { Consumer } from './consumer.js';
+import { type Consumer, typesOf } from './consumer.js';
 import { domainEventOf } from './domain-event.js';
 
 /** The consumers of this application, by name; filled at start-up, before anything is served. */
@@ -12,7 +12,7 @@ export class ConsumerRegistry {
   add(consumers: readonly Consumer[]): void {
     for (const consumer of consumers) {
       this.byName.set(consumer.name, consumer);
-      for (const type of this.typesOf(consumer)) this.byType.set(type, [...(this.byType.get(type) ?? []), consumer]);
+      for (const type of typesOf(consumer)) this.byType.set(type, [...(this.byType.get(type) ?? []), consumer]);
     }
   }
 
@@ -29,11 +29,6 @@ export class ConsumerRegistry {
 
   has(name: string): boolean {
     return this.byName.has(name);
-  }
-
-  /** Stored event types that a consumer handles. */
-  typesOf(consumer: Consumer): readonly string[] {
-    return consumer.events.map((eventClass) => domainEventOf(eventClass)!.name);
   }
 
   /** The class that a stored event type is read back as, or undefined when nothing here handles it. */

@@ -8,7 +8,7 @@ import { TandemError } from '../kernel/errors.js';
 import { Clock } from '../kernel/clock.js';
 import { UnitOfWork, type Unit } from '../kernel/unit-of-work.js';
 import { CommandFold } from './command-fold.js';
-import type { Consumer } from './consumer.js';
+import { type Consumer, typesOf } from './consumer.js';
 import { ConsumerBatch, type BatchPorts, type BatchResult } from './consumer-batch.js';
 import { ConsumerRegistry } from './consumer-registry.js';
 import { ConsumerSettings } from './consumer-settings.js';
@@ -90,7 +90,7 @@ export class ConsumerRuntime {
       consumers.map((consumer) => ({
         name: consumer.name,
         kind: consumer.kind,
-        types: this.registry.typesOf(consumer),
+        types: typesOf(consumer),
         retiredTypes: consumer.retiredTypes,
         version: consumer.version,
         startFrom: consumer.startFrom,

@@ -6,6 +6,7 @@
  */
 import type { Type } from '@nestjs/common';
 import type { Unit } from '../kernel/unit-of-work.js';
+import { domainEventOf } from './domain-event.js';
 import type { EventMetadata, StoredEvent } from './event-log.js';
 
 export interface ConsumedEvent {
@@ -48,3 +49,6 @@ export interface Consumer {
   /** Handles events in order within the unit's transaction. @throws EventFailure naming the event where that is known. */
   handle(unit: Unit, events: readonly ConsumedEvent[]): Promise<void>;
 }
+
+/** Stored event types that a consumer handles. */
+export const typesOf = (consumer: Consumer): readonly string[] => consumer.events.map((eventClass) => domainEventOf(eventClass)!.name);

@@ -2,9 +2,8 @@
  * What the code no longer has, against what is registered. Code that lacks something may be older code beside newer (a rolling
  * deploy), so it must be able to start; or somebody has dropped, renamed or removed it, which is to be said explicitly.
  */
-import type { Consumer } from './consumer.js';
+import { type Consumer, typesOf } from './consumer.js';
 import type { RegisteredConsumer } from './consumer-store.js';
-import { domainEventOf } from './domain-event.js';
 
 /** Consumers and event types that were given up. */
 export interface Retired {
@@ -50,8 +49,6 @@ export function unknownTypes(consumer: Consumer, types: readonly string[]): read
   const known = new Set([...typesOf(consumer), ...(consumer.retiredTypes ?? [])]);
   return types.filter((type) => !known.has(type));
 }
-
-const typesOf = (consumer: Consumer): readonly string[] => consumer.events.map((eventClass) => domainEventOf(eventClass)!.name);
 
 function contradictions(own: ReadonlyMap<string, Consumer>, { consumers = [], types = {} }: Retired): string[] {
   return [

@@ -1,10 +1,10 @@
 /** Runs a held stream again: from its failed event to the consumer's checkpoint, under the checkpoint's lock. */
 import type { Unit } from '../kernel/unit-of-work.js';
-import { type Consumer, EventFailure } from './consumer.js';
-import { type BatchPorts, deadLetter, whyStopped } from './consumer-batch.js';
+import { type Consumer, EventFailure, typesOf } from './consumer.js';
+import { type BatchPorts, whyStopped } from './consumer-batch.js';
 import type { Claim } from './consumer-store.js';
+import { deadLetter } from './dead-letter.js';
 import type { DeadLetter } from './dead-letter-store.js';
-import { domainEventOf } from './domain-event.js';
 import type { EventKey, StoredEvent } from './event-log.js';
 import { handleEvents } from './handle-events.js';
 import { retryDelay } from './retry-delay.js';
@@ -68,7 +68,7 @@ export class StreamRetry {
   }
 
   private async keysOf(unit: Unit, consumer: Consumer, letter: DeadLetter, upTo: number): Promise<readonly EventKey[]> {
-    const types = new Set(consumer.events.map((eventClass) => domainEventOf(eventClass)!.name));
+    const types = new Set(typesOf(consumer));
     const { shard, seq, stream, tenant } = letter;
     return (await this.ports.log.readStreamKeys(unit, { tenant, stream, from: { shard, seq }, upTo })).filter(({ type }) => types.has(type));
   }

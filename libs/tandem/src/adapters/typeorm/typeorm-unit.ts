@@ -164,7 +164,7 @@ export class TypeOrmUnit extends Unit implements WatchedUnit {
       this.forget(place);
       throw error;
     } finally {
-      // Of a unit that was given up, nobody's turn comes any more.
+      // Of a unit that was given up, nobody's turn comes any more: the refusal that ends this wait is told to the code itself.
       while (this.innermost !== place && this.isOpen && !this.givenUp) await this.innermost.toEnd().catch(() => undefined);
       this.innermost = parent;
       this.savepoints.keep(count);

@@ -4,7 +4,7 @@
  * answers that were read before those; so does a stream that was held back and is so no longer.
  */
 import { Injectable, Logger, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
-import type { Consumer } from '../../events/consumer.js';
+import { type Consumer, typesOf } from '../../events/consumer.js';
 import { ConsumerRegistry } from '../../events/consumer-registry.js';
 import { ConsumerSettings } from '../../events/consumer-settings.js';
 import { ConsumerStore } from '../../events/consumer-store.js';
@@ -82,7 +82,7 @@ export class CacheReconciler implements OnApplicationBootstrap, OnModuleDestroy 
     const moved = consumers.map((consumer) => ({ consumer, ranges: movedBetween(before?.positions.get(consumer.name), now.positions.get(consumer.name)) }));
     const keys = await this.keysOf(moved.flatMap(({ ranges }) => ranges));
     for (const { consumer, ranges } of moved) {
-      const floor = keys ? lastOf(keys, ranges, this.registry.typesOf(consumer)) : new Map(ranges.map(({ shard, upTo }) => [shard, upTo]));
+      const floor = keys ? lastOf(keys, ranges, typesOf(consumer)) : new Map(ranges.map(({ shard, upTo }) => [shard, upTo]));
       if (floor.size > 0) this.cache.invalidateUpTo(this.namesOf(consumer), floor);
       if (before && before.held.get(consumer.name) !== now.held.get(consumer.name)) this.cache.invalidate(this.namesOf(consumer));
     }
