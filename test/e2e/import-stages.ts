@@ -7,6 +7,7 @@ import { DataSource } from 'typeorm';
 import { redisBackend, sqlBackends } from '../support/backends.js';
 import { ShopClient } from './shop-client.js';
 import { newFolder, removeFolder, ShopProcess, startApi } from './shop-process.js';
+import { openShopServer } from './shop-server.js';
 
 const SETTLE_WITHIN_MS = 240_000;
 const LOOK_EVERY_MS = 100;
@@ -128,21 +129,13 @@ async function all<T>(queries: readonly string[], ask: (text: string) => Promise
 
 async function openOn(name: 'mariadb' | 'postgres', withRedis: boolean, workers: number): Promise<ImportStage> {
   const folder = await newFolder();
-  const database = await sqlBackends()
-    .find((backend) => backend.name === name)!
-    .create();
-  const redis = withRedis ? redisBackend()! : undefined;
-  const namespace = redis?.namespace();
-  const env = { DATABASE_URL: database.url, QUEUE_PREFIX: namespace?.prefix ?? 'shop', ...(redis && { REDIS_URL: redis.url }) };
-  const migrated = await new ShopProcess('shop-api/dist/migrate.js', folder, env).exit;
-  if (migrated.code !== 0) throw new Error(`migrate: ${migrated.stderr}`);
+  const { database, env, wipeQueues, drop } = await openShopServer(name, withRedis, folder);
   const source = await new DataSource(database.dataSourceOptions).initialize();
-  const drop = async () => {
+  const closeAndDrop = async () => {
     await source.destroy();
-    await namespace?.cleanUp();
-    await database.drop();
+    await drop();
   };
-  const stage = new ImportStage(folder, { env, source, wipeQueues: namespace && (() => namespace.cleanUp()), drop });
+  const stage = new ImportStage(folder, { env, source, wipeQueues, drop: closeAndDrop });
   await stage.startWorkers(workers);
   return stage;
 }

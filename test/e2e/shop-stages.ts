@@ -1,6 +1,7 @@
 /** Where the shop runs in e2e tests: embedded always, servers where this machine has them. */
 import { redisBackend, sqlBackends } from '../support/backends.js';
 import { newFolder, removeFolder, ShopProcess, startApi } from './shop-process.js';
+import { openShopServer } from './shop-server.js';
 
 export interface Stage {
   readonly origin: string;
@@ -27,24 +28,16 @@ async function openEmbedded(): Promise<Stage> {
   return { origin, folder, api, env: {}, end };
 }
 
-/** A database of its own, migrated by the command; the API and the worker are processes apart. */
+/** The API and the worker are processes apart. */
 async function openOn(name: 'mariadb' | 'postgres', withRedis: boolean): Promise<Stage> {
   const folder = await newFolder();
-  const database = await sqlBackends()
-    .find((backend) => backend.name === name)!
-    .create();
-  const redis = withRedis ? redisBackend()! : undefined;
-  const namespace = redis?.namespace();
-  const env = { DATABASE_URL: database.url, QUEUE_PREFIX: namespace?.prefix ?? 'shop', ...(redis && { REDIS_URL: redis.url }) };
-  const migrated = await new ShopProcess('shop-api/dist/migrate.js', folder, env).exit;
-  if (migrated.code !== 0) throw new Error(`migrate: ${migrated.stderr}`);
+  const { env, drop } = await openShopServer(name, withRedis, folder);
   const worker = new ShopProcess('shop-worker/dist/main.js', folder, { ...env, LOG_LEVEL: 'warn' });
   const { api, origin } = await startApi(folder, { ...env, TANDEM_ROLE: 'api' });
   await worker.says(/worker runs on/);
   const end = async () => {
     await Promise.all([api.stop(), worker.stop()]);
-    await namespace?.cleanUp();
-    await database.drop();
+    await drop();
     await removeFolder(folder);
   };
   return { origin, folder, api, env, end };

@@ -1,0 +1,28 @@
+import { redisBackend, sqlBackends, type TestDatabase } from '../support/backends.js';
+import { ShopProcess } from './shop-process.js';
+
+/** A database of the test's own, migrated by the command, and queues of its own beside it. */
+export interface ShopServer {
+  readonly database: TestDatabase;
+  /** What every process of the shop needs to be told. */
+  readonly env: Readonly<Record<string, string>>;
+  /** Where the queues are in Redis. */
+  readonly wipeQueues?: () => Promise<void>;
+  drop(): Promise<void>;
+}
+
+export async function openShopServer(name: 'mariadb' | 'postgres', withRedis: boolean, folder: string): Promise<ShopServer> {
+  const database = await sqlBackends()
+    .find((backend) => backend.name === name)!
+    .create();
+  const redis = withRedis ? redisBackend()! : undefined;
+  const namespace = redis?.namespace();
+  const env = { DATABASE_URL: database.url, QUEUE_PREFIX: namespace?.prefix ?? 'shop', ...(redis && { REDIS_URL: redis.url }) };
+  const migrated = await new ShopProcess('shop-api/dist/migrate.js', folder, env).exit;
+  if (migrated.code !== 0) throw new Error(`migrate: ${migrated.stderr}`);
+  const drop = async () => {
+    await namespace?.cleanUp();
+    await database.drop();
+  };
+  return { database, env, wipeQueues: namespace && (() => namespace.cleanUp()), drop };
+}
