@@ -16,6 +16,8 @@ export interface ServerUrls {
   readonly redis?: string;
   /** Packages can be installed. */
   readonly registry?: string;
+  /** A `redis-server` that tests may start and kill. */
+  readonly ownRedis?: string;
 }
 
 declare module 'vitest' {

@@ -9,6 +9,7 @@ import { createConnection } from 'mysql2/promise';
 import pg from 'pg';
 import type { TestProject } from 'vitest/node';
 import type { ServerUrls } from './backends.js';
+import { OwnRedis } from './own-redis.js';
 
 const DETECT_TIMEOUT_MS = 3_000;
 
@@ -20,8 +21,9 @@ interface Server {
   connect(url: string): Promise<void>;
 }
 
-/** Not a server of ours: npm knows where it is. */
+/** No server at an address: what `connect` runs finds it by itself. */
 const REGISTRY = 'npm:registry';
+const OWN_REDIS = 'path:redis-server';
 
 const servers: readonly Server[] = [
   { key: 'mariadb', label: 'MariaDB', variable: 'TANDEM_TEST_MYSQL_URL', url: 'mysql://root@127.0.0.1:3306', connect: connectMysql },
@@ -33,6 +35,13 @@ const servers: readonly Server[] = [
     variable: '',
     url: REGISTRY,
     connect: async () => void (await promisify(execFile)('npm', ['view', 'rxjs', 'version'], { timeout: 20_000 })),
+  },
+  {
+    key: 'ownRedis',
+    label: 'outages of Redis',
+    variable: '',
+    url: OWN_REDIS,
+    connect: () => (OwnRedis.available ? Promise.resolve() : Promise.reject(new Error('no redis-server'))),
   },
 ];
 
@@ -72,20 +81,33 @@ export async function setup(project: TestProject): Promise<void> {
   const missing: string[] = [];
   await Promise.all(
     servers.map(async (server) => {
-      const url = process.env[server.variable] ?? server.url;
+      const url = urlOf(server);
       try {
         await server.connect(url);
         found[server.key] = url;
       } catch (error) {
-        missing.push(
-          url === REGISTRY ? `${server.label} (the registry does not answer)` : `${server.label} (no server at ${addressOf(url)}: ${reason(error)}; set ${server.variable})`,
-        );
+        missing.push(`${server.label} (${whyNot(server, url, error)})`);
       }
     }),
   );
   if (missing.length > 0 && process.env.TANDEM_REQUIRE_SERVICES === '1') throw new Error(`TANDEM_REQUIRE_SERVICES=1, but missing: ${missing.join(', ')}`);
   if (missing.length > 0) process.stderr.write(`left out: ${missing.toSorted().join(', ')}; everything else runs.\n`);
   project.provide('tandemServers', found);
+}
+
+/** @throws for a variable that is no URL; its value may be a secret */
+function urlOf({ variable, url }: Server): string {
+  const given = process.env[variable];
+  if (!given) return url;
+  // postgresql:// and rediss:// are fine, too.
+  if (URL.canParse(given) && new URL(given).protocol.startsWith(new URL(url).protocol.slice(0, -1)) && new URL(given).hostname !== '') return given;
+  throw new Error(`${variable} is not a URL such as ${url}`);
+}
+
+function whyNot({ variable }: Server, url: string, error: unknown): string {
+  if (url === REGISTRY) return 'the registry does not answer';
+  if (url === OWN_REDIS) return 'no redis-server on the PATH for its tests to start and kill';
+  return `no server at ${addressOf(url)}: ${reason(error)}; set ${variable}`;
 }
 
 function addressOf(url: string): string {
