@@ -21,6 +21,11 @@ describe('FailureStreaks', () => {
     expect(streakOf(failed(['a', full('disk')], ['b', full('table')]))).toBe(2);
   });
 
+  it('takes what is thrown as it is, also where it is no error', () => {
+    expect(streakOf(failed(['a', undefined], ['b', undefined]))).toBe(2);
+    expect(streakOf(failed(['a', null], ['b', 'text']))).toBe(1);
+  });
+
   it('begins anew at another error, and when anything went well', () => {
     expect(streakOf(failed(['a', new Error('x')], ['b', new Error('y')]))).toBe(1);
     expect(streakOf(failed(['a', new Error('x')]), failed(['b', new Error('x')]))).toBe(2);

@@ -63,7 +63,8 @@ export class FailureStreaks {
 
 /** The same for one cause on several streams: the error's code, or its message without what differs from event to event. */
 function kindOf(error: unknown, { eventId, stream }: EventKey): string {
-  const { code, message, name } = error as { code?: unknown; message?: unknown; name?: unknown };
+  // Anything can be thrown.
+  const { code, message, name } = (error ?? {}) as { code?: unknown; message?: unknown; name?: unknown };
   if (typeof code === 'string' || typeof code === 'number') return `${String(name)} ${code}`;
   const id = stream.slice(stream.indexOf('-') + 1);
   const text = [eventId, stream, id].reduce((rest, own) => rest.replaceAll(own, '#'), String(message ?? error));
