@@ -70,6 +70,6 @@ function whyNotThisLog({ checkpoints }: Claim, byShard: ReadonlyMap<number, Read
 }
 
 function contiguous<K extends EventKey>(keys: readonly K[], after: number): readonly K[] {
-  const gap = keys.findIndex((key, index) => key.seq !== after + index + 1);
-  return gap === -1 ? keys : keys.slice(0, gap);
+  for (let i = 0; i < keys.length; i++) if (keys[i]!.seq !== after + i + 1) return keys.slice(0, i);
+  return keys;
 }

@@ -185,6 +185,8 @@ export class ConsumerBatch {
   private wanted<K extends EventKey>(consumer: Consumer, keys: readonly K[], held: readonly DeadLetter[], lessons?: Lessons): readonly K[] {
     const types = new Set(typesOf(consumer));
     const heldStreams = new Set(held.map(streamId));
+    // Nothing failed and nothing is held, mostly: then a stream needs no name.
+    if (heldStreams.size === 0 && !lessons?.failed.size) return keys.filter((key) => types.has(key.type));
     return keys.filter((key) => {
       if (!types.has(key.type) || heldStreams.has(streamId(key))) return false;
       const failed = lessons?.failed.get(streamId(key));

@@ -20,7 +20,7 @@ import { EventLog, SHARDS } from './event-log.js';
 import { GapWatch } from './gap-watch.js';
 import { Reconciler } from './reconciler.js';
 import { compareWithRegistered, type Retired } from './retired.js';
-import { inLanes, SingleRuns } from './single-runs.js';
+import { inGrowingLanes, SingleRuns } from './single-runs.js';
 import { StreamRetry } from './stream-retry.js';
 import { WakeUpTransport } from './wake-up-transport.js';
 import { WakeUps } from './wake-ups.js';
@@ -133,7 +133,7 @@ export class ConsumerRuntime {
 
   /** Runs a consumer until it has nothing to read, or somebody else is at it. @throws what is transient. */
   catchUp(consumer: Consumer): Promise<void> {
-    return this.running.run(consumer.name, () => inLanes(Math.min(consumer.parallelism, CONCURRENCY), () => this.runLane(consumer)), this.stopping.signal);
+    return this.running.run(consumer.name, () => inGrowingLanes(Math.min(consumer.parallelism, CONCURRENCY), (more) => this.runLane(consumer, more)), this.stopping.signal);
   }
 
   /**
@@ -186,7 +186,8 @@ export class ConsumerRuntime {
     return moved;
   }
 
-  private async runLane(consumer: Consumer): Promise<void> {
+  /** Calls `another` when there is more to read than one batch takes. */
+  private async runLane(consumer: Consumer, another: () => void): Promise<void> {
     let busy = 0;
     const gaps = new GapWatch(this.log, this.clock);
     while (!this.stopping.signal.aborted) {
@@ -194,6 +195,7 @@ export class ConsumerRuntime {
       if (result) {
         busy = 0;
         this.report(consumer, result);
+        if (result.more && !result.waits) another();
         // Of a consumer in several lanes, one claim has seen only some of the shards.
         if (!result.more && (consumer.parallelism === 1 || !result.advanced)) return;
         const gapPause = await gaps.pauseAt(result.gap);
@@ -211,7 +213,7 @@ export class ConsumerRuntime {
     const limit = Math.max(SHARDS_AT_LEAST, Math.ceil(SHARDS / consumer.parallelism));
     return this.batch.run({
       consumer,
-      claim: (unit) => this.store.claim(unit, { consumer: consumer.name, exclusive, limit, wait: false }),
+      claim: (unit) => this.store.claim(unit, { consumer: consumer.name, exclusive, limit, events: exclusive ? undefined : this.settings.batchSize, wait: false }),
       heads: async (unit, claim) =>
         claim.heads ??
         this.log.heads(

@@ -35,6 +35,8 @@ export interface ClaimRequest {
   readonly shards?: readonly number[];
   /** At most this many checkpoints. */
   readonly limit?: number;
+  /** No more checkpoints than it takes to find so many events behind them: what one batch cannot read is better left to another lane, and few shards are read faster than many. */
+  readonly events?: number;
   /** Wait for locks (a command that folds) or skip what another process holds (a worker). */
   readonly wait: boolean;
 }

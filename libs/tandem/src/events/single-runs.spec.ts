@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { inLanes, SingleRuns } from './single-runs.js';
+import { inGrowingLanes, inLanes, SingleRuns } from './single-runs.js';
 
 const never = new AbortController().signal;
 const gate = () => {
@@ -36,6 +36,29 @@ describe('SingleRuns', () => {
     await runs.ended();
     expect(await Promise.all(asked)).toEqual(['Error: no', 'Error: no']);
     expect([count, runs.size]).toEqual([1, 0]);
+  });
+});
+
+describe('inGrowingLanes', () => {
+  it('adds a lane for each call, up to the most, and waits for all', async () => {
+    const gates = [gate(), gate(), gate()];
+    let lanes = 0;
+    let ended = false;
+    const all = inGrowingLanes(2, async (more) => {
+      const { opened } = gates[lanes++]!;
+      more();
+      await opened;
+    }).then(() => (ended = true));
+    gates[0]!.open();
+    await new Promise(setImmediate);
+    expect([lanes, ended]).toEqual([2, false]);
+    gates[1]!.open();
+    await all;
+  });
+
+  it('stays at one lane while nobody asks for more, and tells its error', async () => {
+    let lanes = 0;
+    await expect(inGrowingLanes(4, () => Promise.reject(new Error(`of lane ${++lanes}`)))).rejects.toThrow('of lane 1');
   });
 });
 

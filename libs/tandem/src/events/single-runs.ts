@@ -41,9 +41,28 @@ export class SingleRuns {
   }
 }
 
+/**
+ * Runs `work` in one lane, and in one more, up to `most`, whenever a lane calls `more`. Waits for all of them.
+ * @throws the first error, when every lane has ended.
+ */
+export async function inGrowingLanes(most: number, work: (more: () => void) => Promise<void>): Promise<void> {
+  const lanes: Promise<PromiseSettledResult<void>>[] = [];
+  let started = 0;
+  const more = (): void => {
+    if (started++ < most) lanes.push(Promise.allSettled([work(more)]).then(([result]) => result));
+  };
+  more();
+  const results: PromiseSettledResult<void>[] = [];
+  for (const lane of lanes) results.push(await lane); // also those that were added while it waited
+  rethrowFirst(results);
+}
+
 /** Runs `work` in several lanes and waits for all of them. @throws the first error, when every lane has ended. */
 export async function inLanes(lanes: number, work: () => Promise<void>): Promise<void> {
-  const results = await Promise.allSettled(Array.from({ length: lanes }, work));
+  rethrowFirst(await Promise.allSettled(Array.from({ length: lanes }, work)));
+}
+
+function rethrowFirst(results: readonly PromiseSettledResult<void>[]): void {
   const failed = results.find((result) => result.status === 'rejected');
   if (failed) throw failed.reason;
 }

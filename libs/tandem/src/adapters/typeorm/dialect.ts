@@ -12,6 +12,8 @@ export interface Expressions {
   micros(time: string): string;
   /** Length of a JSON column in bytes. */
   bytes(column: string): string;
+  /** A name of a result's column that keeps its capitals. */
+  as(name: string): string;
   /** A JSON column as it was written. */
   text(column: string): string;
   /** Microseconds since the epoch as a literal of the time columns. */
@@ -31,6 +33,7 @@ const MYSQL: Expressions = {
   earlier: '(UTC_TIMESTAMP(6) - INTERVAL (? * 1000) MICROSECOND)',
   micros: (time) => `TIMESTAMPDIFF(MICROSECOND, '1970-01-01', ${time})`,
   bytes: (column) => `OCTET_LENGTH(${column})`,
+  as: (name) => name,
   text: (column) => column,
   time: wallTime,
   orReplace: (_keys, columns) => `ON DUPLICATE KEY UPDATE ${columns.map((column) => `${column} = VALUES(${column})`).join(', ')}`,
@@ -42,6 +45,7 @@ const POSTGRES: Expressions = {
   earlier: "(statement_timestamp() - ? * interval '1 millisecond')",
   micros: (time) => `(extract(epoch from ${time}) * 1000000)::bigint`,
   bytes: (column) => `octet_length(${column}::text)`,
+  as: (name) => `"${name}"`,
   text: (column) => `${column}::text`,
   time: (micros) => `${wallTime(micros)}+00`,
   orReplace: (keys, columns) => `ON CONFLICT (${keys.join(', ')}) DO UPDATE SET ${columns.map((column) => `${column} = EXCLUDED.${column}`).join(', ')}`,

@@ -98,7 +98,7 @@ class MysqlLink implements DriverLink {
     return new Promise((resolve, reject) => {
       const sql = params?.length ? bindMysql(text, params, (value) => this.connection.escape(value)) : text;
       // What the application set for its own queries must not change how Tandem's columns arrive.
-      this.connection.query({ sql, supportBigNumbers: true, bigNumberStrings: true, timezone: 'Z', rowsAsArray: false, typeCast: true }, (error, reply) => {
+      this.connection.query({ sql, supportBigNumbers: true, bigNumberStrings: false, timezone: 'Z', rowsAsArray: false, typeCast: true }, (error, reply) => {
         if (error) return reject(error as Error);
         this.inTransaction(reply);
         resolve(reply);

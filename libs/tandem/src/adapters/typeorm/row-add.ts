@@ -4,7 +4,7 @@ import { rowId, type RowDelta } from '../../read/projection/row-store.js';
 import type { RowColumn } from './row-column.js';
 import type { RowPlan } from './row-plan.js';
 import { automatic, chunks, givenRows, insertValues, type Params, type RowSql, type Tuple } from './row-sql.js';
-import { assignment, insertable, newTuple, updateJoined } from './row-write.js';
+import { assignment, newTuple, updateJoined } from './row-write.js';
 
 /** Adds to many rows, in the order of their keys: two batches that add to the same rows take the locks in one order. */
 export async function addToRows(plan: RowPlan, sql: RowSql, deltas: readonly RowDelta[]): Promise<void> {
@@ -45,7 +45,7 @@ async function upsert(plan: RowPlan, sql: RowSql, columns: readonly RowColumn[],
   const onConflict = mysql ? 'ON DUPLICATE KEY UPDATE' : `ON CONFLICT (${plan.keys.map(({ name }) => name).join(', ')}) DO UPDATE SET`;
   await sql.change((params) => {
     const values = insertValues(
-      [...plan.keys, ...insertable(plan)],
+      [...plan.keys, ...plan.insertable],
       deltas.map((delta) => startingTuple(plan, columns, delta)),
       params,
     );
@@ -71,7 +71,7 @@ async function insertThenUpdate(plan: RowPlan, sql: RowSql, columns: readonly Ro
   const leave = plan.dialect === 'mysql' ? `ON DUPLICATE KEY UPDATE ${name} = ${plan.table}.${name}` : `ON CONFLICT (${plan.keys.map((key) => key.name).join(', ')}) DO NOTHING`;
   await sql.change((params) => {
     const tuples = deltas.map(({ key }) => startingTuple(plan, columns, { key, add: new Map() }));
-    return `INSERT INTO ${plan.table} ${insertValues([...plan.keys, ...insertable(plan)], tuples, params)} ${leave}`;
+    return `INSERT INTO ${plan.table} ${insertValues([...plan.keys, ...plan.insertable], tuples, params)} ${leave}`;
   });
   const found = await sql.change((params) => adding(plan, columns, deltas, params));
   if (found >= deltas.length) return;

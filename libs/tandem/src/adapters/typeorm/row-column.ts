@@ -62,15 +62,23 @@ export class RowColumn {
 
   read(row: Record<string, unknown>, entity: object): void {
     const value = row[this.metadata.databaseName];
+    this.set(entity, this.plain ? value : this.driver.prepareHydratedValue(value, this.metadata));
+  }
+
+  /** What the entity holds. */
+  get(entity: object): unknown {
+    return this.plain ? (entity as Record<string, unknown>)[this.property] : this.metadata.getEntityValue(entity);
+  }
+
+  set(entity: object, value: unknown): void {
     if (this.plain) (entity as Record<string, unknown>)[this.property] = value;
-    else this.metadata.setEntityValue(entity, this.driver.prepareHydratedValue(value, this.metadata));
+    else this.metadata.setEntityValue(entity, value);
   }
 
   /** What is sent to the database; undefined when the entity has no value. @throws TANDEM_PAYLOAD_REFUSED for NaN and Infinity: PostgreSQL would keep them. */
   write(entity: object): unknown {
-    const value: unknown = this.plain
-      ? (entity as Record<string, unknown>)[this.property]
-      : this.driver.preparePersistentValue(this.metadata.getEntityValue(entity), this.metadata);
+    const held = this.get(entity);
+    const value: unknown = this.plain ? held : this.driver.preparePersistentValue(held, this.metadata);
     if (typeof value !== 'number' || Number.isFinite(value)) return value;
     throw new TandemError('TANDEM_PAYLOAD_REFUSED', `${this.metadata.entityMetadata.name}.${this.path} became ${value}`, {
       next: 'Look for a column without default, or an event without the value, in the handler.',

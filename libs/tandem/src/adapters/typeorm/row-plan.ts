@@ -31,10 +31,14 @@ export class RowPlan {
   readonly keys: readonly RowColumn[];
   /** All but the keys and what the database computes. */
   readonly columns: readonly RowColumn[];
+  /** Those that an INSERT names. */
+  readonly insertable: readonly RowColumn[];
   /** All columns of the row, to load. */
   readonly loaded: readonly RowColumn[];
   /** Besides the key something else must be unique, or is checked: an upsert could hit another row, or fail on values that are only added. */
   readonly constrained: boolean;
+  /** What a new row holds; taken once, by column. */
+  private initials: readonly unknown[] | undefined;
   private readonly byPath: ReadonlyMap<string, RowColumn>;
 
   constructor(
@@ -47,8 +51,8 @@ export class RowPlan {
     this.loaded = columns;
     this.keys = columns.filter(({ metadata: { isPrimary } }) => isPrimary);
     this.columns = columns.filter(({ metadata: { isPrimary, generatedType, isGenerated } }) => !isPrimary && generatedType === undefined && !isGenerated);
+    this.insertable = this.columns.filter(({ metadata: { isInsert } }) => isInsert);
     this.byPath = new Map(this.columns.map((column) => [column.path, column]));
-    this.shape = { keys: this.keys.map((key) => key.path), columns: [...this.byPath.keys()] };
     this.table = metadata.tablePath
       .split('.')
       .map((part) => driver.escape(part))
@@ -56,6 +60,7 @@ export class RowPlan {
     this.dialect = dialectOf(dataSource);
     this.constrained =
       metadata.uniques.length > 0 || metadata.checks.length > 0 || metadata.indices.some((index) => index.isUnique) || columns.some((column) => column.metadata.unsigned);
+    this.shape = { keys: this.keys.map((key) => key.path), columns: [...this.byPath.keys()], constrained: this.constrained };
   }
 
   get entityName(): string {
@@ -71,21 +76,25 @@ export class RowPlan {
 
   fresh(key: KeyValues): object {
     const entity = this.metadata.create() as object;
-    for (const column of this.columns) {
-      if (column.metadata.getEntityValue(entity) !== undefined) continue;
-      const initial = column.initial();
+    this.initials ??= this.columns.map((column) => column.initial());
+    this.columns.forEach((column, i) => {
+      if (column.get(entity) !== undefined) return;
+      const known = this.initials![i];
+      // two rows must not share an object
+      const initial = typeof known === 'object' && known !== null ? column.initial() : known;
       // an embedded object is there even when nothing is known of it: a handler fills it
-      if (initial !== undefined || column.metadata.embeddedMetadata) column.metadata.setEntityValue(entity, initial);
-    }
+      if (initial !== undefined || column.metadata.embeddedMetadata) column.set(entity, initial);
+    });
     return this.withKey(entity, key);
   }
 
   /** A key value as it comes back from the database: `'17'` of a stream becomes 17 in an int column. */
   withKey(entity: object, key: KeyValues): object {
-    for (const { kind, path, metadata } of this.keys) {
+    for (const column of this.keys) {
+      const { kind, path } = column;
       const value = key[path]!;
       const whole = kind === 'integer' && typeof value === 'string' && /^-?\d{1,15}$/.test(value);
-      metadata.setEntityValue(entity, kind === 'text' || kind === 'bigint' ? String(value) : whole ? Number(value) : value);
+      column.set(entity, kind === 'text' || kind === 'bigint' ? String(value) : whole ? Number(value) : value);
     }
     return entity;
   }

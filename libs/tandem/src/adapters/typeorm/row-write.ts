@@ -17,7 +17,7 @@ export async function writeRows(plan: RowPlan, sql: RowSql, changes: RowChanges,
     const found = await sql.change((params) => updating(plan, part, params));
     if (found < part.length) throw new OptimisticConcurrencyError(`A row of ${plan.entityName}`);
   }
-  const columns = [...plan.keys, ...insertable(plan)];
+  const columns = [...plan.keys, ...plan.insertable];
   for (const part of chunks(
     changes.inserts.map((change) => newTuple(plan, change)),
     (tuple) => tuple,
@@ -26,11 +26,9 @@ export async function writeRows(plan: RowPlan, sql: RowSql, changes: RowChanges,
   }
 }
 
-export const insertable = (plan: RowPlan): readonly RowColumn[] => plan.columns.filter((column) => column.metadata.isInsert);
-
 /** A new row's values for the keys and the insertable columns. */
 export function newTuple(plan: RowPlan, { key, row }: RowChange): Tuple {
-  const values = insertable(plan).map((column) => {
+  const values = plan.insertable.map((column) => {
     const value = column.write(row);
     return value === undefined && column.metadata.isVersion ? 1 : value;
   });

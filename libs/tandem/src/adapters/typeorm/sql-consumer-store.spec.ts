@@ -179,6 +179,15 @@ describe.each(sqlBackends())('SqlConsumerStore on $name', (backend) => {
       expect([...(await positions()).values()].filter((seq) => seq === 1)).toHaveLength(spread.length);
     });
 
+    it('takes no more shards than hold the events that were asked for', async () => {
+      await append(...spread, ...spread.map((stream) => stream));
+      const behind = spread.length * 2;
+      expect(shardsOf(await claim({ events: 5 }))).toHaveLength(3);
+      expect(shardsOf(await claim({ events: 1 }))).toHaveLength(1);
+      expect(shardsOf(await claim({ events: 5, limit: 2 }))).toHaveLength(2);
+      expect(shardsOf(await claim({ events: behind }))).toHaveLength(spread.length);
+    });
+
     it('undoes what a batch advanced when it rolls back', async () => {
       await append('s-1');
       const failing = inBatch(async (unit) => {

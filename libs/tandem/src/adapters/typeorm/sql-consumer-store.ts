@@ -13,7 +13,6 @@ import { type Heads, SHARDS } from '../../events/event-log.js';
 import { TandemError } from '../../kernel/errors.js';
 import type { Unit } from '../../kernel/unit-of-work.js';
 import { expressionsOf } from './dialect.js';
-import { slices } from './insert-chunks.js';
 import { registerConsumers } from './register-consumers.js';
 import { repeated } from './repeated.js';
 import { shortText } from './short-text.js';
@@ -32,6 +31,12 @@ interface StatusRow extends ConsumerRow {
   readonly state_reason: string | null;
   readonly shard: number | null;
   readonly behind: number | string | null;
+}
+
+/** How many events of a shard a consumer has not read. */
+interface ShardLag {
+  readonly shard: number;
+  readonly events: number;
 }
 
 /** Consumers and their checkpoints on MySQL, MariaDB and PostgreSQL. */
@@ -66,7 +71,7 @@ export class SqlConsumerStore extends ConsumerStore {
       const generation = found.live_generation;
       const lagging = request.shards || wait ? undefined : await this.lagging(sql, consumer, generation);
       if (lagging?.heads.size === 0) return claimOf(consumer, found, { checkpoints: [], heads: lagging });
-      const candidates = request.shards ?? (lagging ? fromRandom([...lagging.heads.keys()]) : allShards);
+      const candidates = request.shards ? (request.shards.length > 0 ? [request.shards] : []) : lagging ? inParts(lagging.behind, request) : [allShards];
       const checkpoints = await this.lockCheckpoints(sql, request, generation, candidates);
       if (checkpoints.length === 0) return undefined;
       // Only now, unless its row is locked: before the checkpoints were, another process could still have changed it.
@@ -150,11 +155,11 @@ export class SqlConsumerStore extends ConsumerStore {
   }
 
   /**
-   * Skipping what others hold, one slice of `limit` after the other until one has something free. Not for an exclusive claim: an
+   * Skipping what others hold, one part after the other until one has something free. Not for an exclusive claim: an
    * operator's retry holds some for a moment, and what is in the others may be the effect of what is in those.
    */
-  private async lockCheckpoints(sql: Sql, { consumer, exclusive, limit = SHARDS, wait }: ClaimRequest, generation: number, candidates: readonly number[]): Promise<Checkpoint[]> {
-    for (const shards of slices(candidates, limit)) {
+  private async lockCheckpoints(sql: Sql, { consumer, exclusive, wait }: ClaimRequest, generation: number, parts: readonly (readonly number[])[]): Promise<Checkpoint[]> {
+    for (const shards of parts) {
       const rows = await sql.query<{ shard: number; seq: number | string; event_id: string | null }[]>(
         `SELECT shard, seq, event_id FROM ${this.tables.checkpoint} WHERE consumer = ? AND generation = ? AND shard IN (?) ORDER BY shard ${lockClause(wait || exclusive)}`,
         [consumer, generation, shards],
@@ -165,13 +170,17 @@ export class SqlConsumerStore extends ConsumerStore {
   }
 
   /** Without locks: the shards that are behind, with their heads, and the clock before them. */
-  private async lagging(sql: Sql, consumer: string, generation: number): Promise<Heads> {
+  private async lagging(sql: Sql, consumer: string, generation: number): Promise<Heads & { readonly behind: readonly ShardLag[] }> {
     const { micros, now } = expressionsOf(sql.dialect);
-    const rows = await sql.query<{ shard: number; head: number | string; cut: number | string }[]>(
-      `SELECT p.shard, s.head, ${micros(now)} AS cut FROM ${this.tables.checkpoint} p JOIN ${this.tables.shard} s ON s.shard = p.shard AND s.head > p.seq WHERE p.consumer = ? AND p.generation = ? ORDER BY p.shard`,
+    const rows = await sql.query<{ shard: number; head: number | string; seq: number | string; cut: number | string }[]>(
+      `SELECT p.shard, s.head, p.seq, ${micros(now)} AS cut FROM ${this.tables.checkpoint} p JOIN ${this.tables.shard} s ON s.shard = p.shard AND s.head > p.seq WHERE p.consumer = ? AND p.generation = ? ORDER BY p.shard`,
       [consumer, generation],
     );
-    return { cutMicros: Number(rows[0]?.cut ?? 0), heads: new Map(rows.map(({ shard, head }) => [shard, Number(head)])) };
+    return {
+      cutMicros: Number(rows[0]?.cut ?? 0),
+      heads: new Map(rows.map(({ shard, head }) => [shard, Number(head)])),
+      behind: rows.map(({ shard, head, seq }) => ({ shard, events: Number(head) - Number(seq) })),
+    };
   }
 
   private on<T>(unit: Unit | undefined, work: (sql: Sql) => Promise<T>): Promise<T> {
@@ -187,10 +196,21 @@ const claimOf = (consumer: string, row: ConsumerRow, rest: Pick<Claim, 'checkpoi
   ...rest,
 });
 
-/** The first shards, always busy, would starve the last. */
-function fromRandom(shards: readonly number[]): number[] {
-  const from = Math.floor(Math.random() * shards.length);
-  return [...shards.slice(from), ...shards.slice(0, from)];
+/** The shards that lag, in parts that one claim takes. From a random one on: the first shards, always busy, would starve the last. */
+function inParts(lagging: readonly ShardLag[], { limit = SHARDS, events = Infinity }: ClaimRequest): number[][] {
+  const from = Math.floor(Math.random() * lagging.length);
+  const parts: number[][] = [];
+  let room = 0;
+  for (const { shard, events: behind } of [...lagging.slice(from), ...lagging.slice(0, from)]) {
+    const part = parts.at(-1);
+    if (part && part.length < limit && room > 0) part.push(shard);
+    else {
+      parts.push([shard]);
+      room = events;
+    }
+    room -= behind;
+  }
+  return parts;
 }
 
 const allShards: readonly number[] = Array.from({ length: SHARDS }, (_, shard) => shard);

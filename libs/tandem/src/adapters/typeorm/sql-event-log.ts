@@ -30,25 +30,13 @@ const STREAM_TRIES = 10;
 const STREAM_PAUSE_MS = 20;
 const EVENTS_AT_ONCE = 500;
 
-/** A row of the log as both drivers return it. */
-interface Row {
-  readonly shard: number;
-  readonly seq: number | string;
-  readonly event_id: string;
-  readonly tenant: string;
-  readonly stream: string;
-  readonly version: number;
-  readonly type: string;
-  readonly schema_version: number;
-  readonly recorded: number | string;
-  readonly bytes: number;
-  readonly payload: string;
-  readonly metadata: string;
-}
+/** A row of the log as the drivers return it: a stored event, but for numbers that may come as text, and NULL for texts that were left out. */
+type Row<E extends ReadKey = StoredEvent> = { -readonly [K in keyof E]: E[K] };
 
 function keyColumns(dialect: Dialect): string {
-  const { micros, bytes } = expressionsOf(dialect);
-  return `shard, seq, event_id, tenant, stream, version, type, schema_version, ${micros('recorded_at')} AS recorded, ${bytes('payload')} AS bytes`;
+  const { as, micros, bytes } = expressionsOf(dialect);
+  const named = `event_id AS ${as('eventId')}, tenant, stream, version, type, schema_version AS ${as('schemaVersion')}`;
+  return `shard, seq, ${named}, ${micros('recorded_at')} AS ${as('recordedAtMicros')}, ${bytes('payload')} AS ${as('payloadBytes')}`;
 }
 
 function textColumns(dialect: Dialect): string {
@@ -56,29 +44,19 @@ function textColumns(dialect: Dialect): string {
   return `${text('payload')} AS payload, ${text('metadata')} AS metadata`;
 }
 
-const keyOf = (row: Omit<Row, 'payload' | 'metadata'>): EventKey => ({
-  shard: row.shard,
-  seq: Number(row.seq),
-  eventId: row.event_id,
-  tenant: row.tenant,
-  stream: row.stream,
-  version: row.version,
-  type: row.type,
-  schemaVersion: row.schema_version,
-  recordedAtMicros: Number(row.recorded),
-  payloadBytes: Number(row.bytes),
-});
+/** The row itself becomes the event: a catch-up reads millions of them, and another object for each would be half of its garbage. */
+function eventOf<R extends Row<ReadKey>>(row: R): R {
+  // pg brings BIGINT as text
+  if (typeof row.seq !== 'number') row.seq = Number(row.seq);
+  if (typeof row.recordedAtMicros !== 'number') row.recordedAtMicros = Number(row.recordedAtMicros);
+  if (typeof row.payloadBytes !== 'number') row.payloadBytes = Number(row.payloadBytes);
+  if (typeof row.payload !== 'string') row.payload = row.metadata = undefined;
+  return row;
+}
 
 type Texts = Pick<StoredEvent, 'payload' | 'metadata'>;
 
-const hasTexts = (key: ReadKey): key is StoredEvent => key.payload !== undefined;
-
-/** NULL stands for texts that were left out. */
-function readKeyOf(row: Omit<Row, 'payload' | 'metadata'> & { readonly payload?: string | null; readonly metadata?: string | null }): ReadKey {
-  const { payload, metadata } = row;
-  const key = keyOf(row);
-  return typeof payload === 'string' && typeof metadata === 'string' ? Object.assign(key, { payload, metadata }) : key;
-}
+const hasTexts = (key: ReadKey): key is StoredEvent => typeof key.payload === 'string' && typeof key.metadata === 'string';
 
 function selected(dialect: Dialect, inline: InlineTexts | undefined): { readonly columns: string; readonly params: readonly unknown[] } {
   if (!inline || inline.types.length === 0) return { columns: keyColumns(dialect), params: [] };
@@ -144,26 +122,27 @@ export class SqlEventLog extends EventLog {
     const rows =
       sql.dialect === 'mysql'
         ? // One walk along the primary key; a UNION would be planned range by range.
-          await sql.query<Row[]>(`SELECT ${columns} FROM ${this.tables.event} FORCE INDEX (PRIMARY) WHERE ${ranges.map(() => `(${range})`).join(' OR ')} ORDER BY shard, seq`, [
-            ...params,
-            ...bounds.flat(),
-          ])
-        : await sql.query<Row[]>(
+          await sql.query<Row<ReadKey>[]>(
+            `SELECT ${columns} FROM ${this.tables.event} FORCE INDEX (PRIMARY) WHERE ${ranges.map(() => `(${range})`).join(' OR ')} ORDER BY shard, seq`,
+            [...params, ...bounds.flat()],
+          )
+        : await sql.query<Row<ReadKey>[]>(
             ranges.map(() => `(SELECT ${columns} FROM ${this.tables.event} WHERE ${range})`).join(' UNION ALL '),
             bounds.flatMap((bound) => [...params, ...bound]),
           );
-    return rows.map(readKeyOf).sort((a, b) => a.shard - b.shard || a.seq - b.seq);
+    const keys = rows.map(eventOf);
+    return sql.dialect === 'mysql' ? keys : keys.sort((a, b) => a.shard - b.shard || a.seq - b.seq);
   }
 
   async readStreamKeys(unit: Unit, { tenant, stream, from, upTo }: StreamRange): Promise<readonly EventKey[]> {
     const sql = sqlOf(unit);
     const { event } = this.tables;
     const index = sql.dialect === 'mysql' ? `FORCE INDEX (${event}_stream)` : '';
-    const rows = await sql.query<Row[]>(
+    const rows = await sql.query<Row<ReadKey>[]>(
       `SELECT ${keyColumns(sql.dialect)} FROM ${event} ${index} WHERE tenant = ? AND stream = ? AND version >= (SELECT version FROM ${event} WHERE shard = ? AND seq = ?) AND seq <= ? ORDER BY version`,
       [tenant, stream, from.shard, from.seq, upTo],
     );
-    return rows.map(keyOf);
+    return rows.map(eventOf);
   }
 
   async readEvents(unit: Unit, keys: readonly ReadKey[]): Promise<readonly StoredEvent[]> {
@@ -219,7 +198,7 @@ export class SqlEventLog extends EventLog {
       `SELECT ${keyColumns(sql.dialect)}, ${textColumns(sql.dialect)} FROM ${this.tables.event} WHERE tenant = ? AND stream = ? AND version >= ? ORDER BY version LIMIT ?`,
       [of.tenant, of.stream, fromVersion, STREAM_PAGE],
     );
-    return rows.map((row) => ({ ...keyOf(row), payload: row.payload, metadata: row.metadata }));
+    return rows.map(eventOf);
   }
 
   private on<T>(unit: Unit | undefined, work: (sql: Sql) => Promise<T>): Promise<T> {

@@ -11,6 +11,7 @@ import { Delta } from './delta.js';
 import { OnDelta } from './on-delta.js';
 import { projectionConsumer } from './projection-consumer.js';
 import { Projection } from './projection.js';
+import type { RowStore } from './row-store.js';
 import { SyncStrategy } from './sync-strategy.js';
 
 @DomainEvent('fold.placed', { version: 1, stream: (e) => ['order-line', e.id] })
@@ -242,7 +243,7 @@ describe('projectionConsumer', () => {
       kind: 'projection',
       version: 1,
       startFrom: 'beginning',
-      parallelism: 1,
+      parallelism: 4,
       onError: 'park',
       runBy: 'worker',
       entities: [View],
@@ -252,6 +253,11 @@ describe('projectionConsumer', () => {
     const byKey = projectionByKey(() => 'FR', { parallelism: 3, sync: SyncStrategy.immediate() });
     expect(projectionConsumer(new byKey(), rows)).toMatchObject({ parallelism: 1, onError: 'halt', runBy: 'command' });
     expect(() => projectionConsumer({}, rows)).toThrow(/has no @Projection/);
+  });
+
+  it('runs one batch at a time where one row may have to give up a value before another takes it', () => {
+    const constrained = Object.create(rows, { shape: { value: (entity: never) => ({ ...rows.shape(entity), constrained: true }) } }) as RowStore;
+    expect(projectionConsumer(new Views(), constrained)).toMatchObject({ parallelism: 1 });
   });
 });
 

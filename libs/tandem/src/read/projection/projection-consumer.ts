@@ -42,17 +42,27 @@ export function projectionConsumer(instance: object, rows: RowStore, handlerTime
     events: [...new Set(marks.map((mark) => mark.event))],
     version: definition.version,
     startFrom: 'beginning',
-    ...runsAs(definition, marks),
+    ...runsAs(definition, marks, rows),
     entities: definition.entity ? [definition.entity as Type] : (definition.tables ?? []),
     handle: (unit, events) => runs.handle(unit, events),
   };
 }
 
-function runsAs(definition: ProjectionDefinition, marks: readonly OnMark[]): Pick<Consumer, 'parallelism' | 'onError' | 'runBy'> {
+/** Batches of one projection in each process, where its rows do not depend on one another. */
+const LANES = 4;
+
+function runsAs(definition: ProjectionDefinition, marks: readonly OnMark[], rows: RowStore): Pick<Consumer, 'parallelism' | 'onError' | 'runBy'> {
   const { entity, onError, sync } = definition;
   const severalStreams = entity !== undefined && fedBySeveralStreams(marks);
   const runBy = sync.kind === 'immediate' ? 'command' : 'worker';
-  // Commands that each fold their own rows need not wait for one another.
-  const { parallelism = runBy === 'command' && entity && !severalStreams ? SHARDS : 1 } = definition;
+  const { parallelism = entity && !severalStreams ? ownRows(entity as Type, runBy, rows) : 1 } = definition;
   return { parallelism: !entity || mayRunAtOnce(marks) ? parallelism : 1, onError: onError ?? (severalStreams ? 'halt' : 'park'), runBy };
+}
+
+/** Of a projection whose rows have a stream each. */
+function ownRows(entity: Type, runBy: Consumer['runBy'], rows: RowStore): number {
+  // Commands that each fold their own rows need not wait for one another.
+  if (runBy === 'command') return SHARDS;
+  // A value that one row gives up and another takes must be given up first.
+  return rows.shape(entity).constrained ? 1 : LANES;
 }

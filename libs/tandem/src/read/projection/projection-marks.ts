@@ -38,9 +38,12 @@ export function namingEvent<T>(consumed: ConsumedEvent, work: () => T): T {
   try {
     return work();
   } catch (cause) {
-    throw cause instanceof EventFailure ? cause : new EventFailure(consumed.stored, cause);
+    throw failureOf(consumed, cause);
   }
 }
+
+/** An error that names the event. */
+export const failureOf = ({ stored }: ConsumedEvent, cause: unknown): EventFailure => (cause instanceof EventFailure ? cause : new EventFailure(stored, cause));
 
 /** Row methods run between one SELECT and one write: there is nothing that they could wait for. */
 export function refusePromise(result: unknown, instance: object, mark: OnMark): void {

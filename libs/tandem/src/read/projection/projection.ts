@@ -19,7 +19,11 @@ export interface ProjectionOptions<V extends object = object> {
   readonly version: number;
   /** Default `SyncStrategy.eventual()`. */
   readonly sync?: SyncStrategy;
-  /** How many batches may run at once over the fleet. Default 1, and no limit for an immediate projection whose rows each have a stream of their own; above 1 only where every row is fed by one stream, or by deltas alone. */
+  /**
+   * How many batches may run at once. With 1 there is one over the fleet, and cause comes before effect across streams; above 1 (at most 4 in one process) only the order
+   * within a stream is kept, so it is allowed only where every row is fed by one stream, or by deltas alone. Default 1; where each row has a stream of its own and nothing
+   * but its key is unique, 4, and no limit for an immediate projection.
+   */
   readonly parallelism?: number;
   /** `park` holds back the failed event's stream, `halt` the whole projection. Default `halt` for rows that several streams feed (a sum without one stream is a wrong sum), else `park`. */
   readonly onError?: 'park' | 'halt';

@@ -10,6 +10,7 @@ export interface NamedKey {
 
 /** What a handler's `key` answered, as a key of this shape. @throws TANDEM_PAYLOAD_REFUSED when it is none. */
 export function namedKey(shape: RowShape, key: RowKey): NamedKey {
+  if (typeof key === 'string' && key !== '' && shape.keys.length === 1) return { id: key, values: { [shape.keys[0]!]: key } };
   const members: Readonly<Record<string, unknown>> = typeof key === 'object' && key !== null ? key : shape.keys.length === 1 ? { [shape.keys[0]!]: key } : {};
   const surplus = Object.keys(members).filter((member) => !shape.keys.includes(member));
   if (surplus.length > 0) throw refused(shape, `${surplus.join(', ')} is no part of it`);
@@ -24,8 +25,8 @@ export function namedKey(shape: RowShape, key: RowKey): NamedKey {
 
 /** Several keys, each once, in order. */
 export function namedKeys(shape: RowShape, answer: RowKey | readonly RowKey[]): NamedKey[] {
-  const keys = (Array.isArray(answer) ? answer : [answer]) as readonly RowKey[];
-  return [...new Map(keys.map((key) => namedKey(shape, key)).map((key) => [key.id, key])).values()];
+  if (!Array.isArray(answer)) return [namedKey(shape, answer as RowKey)];
+  return [...new Map((answer as readonly RowKey[]).map((key) => namedKey(shape, key)).map((key) => [key.id, key])).values()];
 }
 
 const refused = (shape: RowShape, why: string): TandemError =>

@@ -5,7 +5,7 @@ import type { EntityManagerOf } from '../../events/storage-types.js';
 import type { Unit } from '../../kernel/unit-of-work.js';
 import { type DeclaredProjection, handlingEvent, marksByType } from './projection-marks.js';
 import { RowFold } from './row-fold.js';
-import type { RowStore } from './row-store.js';
+import type { KeyValues, RowStore } from './row-store.js';
 import { rowSteps, type RowStep } from './row-steps.js';
 import { SummedDeltas } from './summed-deltas.js';
 
@@ -43,7 +43,8 @@ export class RowProjection {
 
   private async fold(unit: Unit, steps: readonly RowStep[]): Promise<void> {
     const { instance, entity, rows } = this;
-    const keys = new Map(steps.flatMap((step) => step.keys.map((key) => [key.id, key.values] as const)));
+    const keys = new Map<string, KeyValues>();
+    for (const step of steps) for (const { id, values } of step.keys) keys.set(id, values);
     if (keys.size === 0) return;
     const loaded = await rows.load(unit, entity, [...keys.values()]);
     const fold = new RowFold({ instance, entity, rows, shape: rows.shape(entity) }, loaded);

@@ -1,10 +1,10 @@
 import { EventFailure, type ConsumedEvent } from '../../events/consumer.js';
-import { categoryOf, domainEventOf } from '../../events/domain-event.js';
+import { categoryOf, domainEventOf, type StreamName } from '../../events/domain-event.js';
 import type { KeyLookup, OnMark, RowKey } from '../../events/on.js';
 import type { EntityManagerOf } from '../../events/storage-types.js';
 import { TandemError } from '../../kernel/errors.js';
 import { inTime } from '../../kernel/in-time.js';
-import { namingEvent } from './projection-marks.js';
+import { failureOf } from './projection-marks.js';
 import { namedKeys, type NamedKey } from './row-key.js';
 import type { RowShape } from './row-store.js';
 
@@ -32,26 +32,44 @@ interface Asked {
  * @throws EventFailure naming the event whose key is missing or wrong.
  */
 export async function rowSteps(events: readonly ConsumedEvent[], marks: ReadonlyMap<string, readonly OnMark[]>, shape: RowShape, lookups: Lookups): Promise<readonly RowStep[]> {
-  const asked: readonly Asked[] = events.flatMap((consumed) => (marks.get(consumed.metadata.type) ?? []).map((mark) => ({ consumed, mark })));
+  const asked: Asked[] = [];
+  for (const consumed of events) for (const mark of marks.get(consumed.metadata.type) ?? []) asked.push({ consumed, mark });
   const found = await lookUp(asked, lookups);
-  return asked.map((each) =>
-    namingEvent(each.consumed, () => {
+  return asked.map((each) => {
+    try {
       const answer = found.has(each) ? lookedUp(each, found.get(each)!) : answerOf(each);
-      return { ...each, keys: answer === null ? [] : namedKeys(shape, answer) };
-    }),
-  );
+      return { consumed: each.consumed, mark: each.mark, keys: answer === null ? [] : namedKeys(shape, answer) };
+    } catch (cause) {
+      throw failureOf(each.consumed, cause);
+    }
+  });
 }
 
 function answerOf({ consumed: { event, metadata }, mark }: Asked): Answer {
   const { key } = mark.options;
   if (typeof key === 'function') return key(event, metadata);
-  const [category, id] = domainEventOf(mark.event)!.stream(event);
-  const expected = categoryOf(mark.event);
+  const { expected, stream } = ownStreamOf(mark);
+  const [category, id] = stream(event);
   // Batches may run at once because streams of one category lead to rows of their own.
   if (expected !== undefined && category !== expected) {
     throw new TandemError('TANDEM_WIRING', `The category of ${metadata.type} depends on the event (${expected}, ${category})`, { next: 'Give its handler a `key`.' });
   }
   return id;
+}
+
+interface OwnStream {
+  readonly stream: (event: object) => StreamName;
+  readonly expected: string | undefined;
+}
+
+const ownStreams = new WeakMap<OnMark, OwnStream>();
+
+function ownStreamOf(mark: OnMark): OwnStream {
+  const known = ownStreams.get(mark);
+  if (known) return known;
+  const own = { stream: domainEventOf(mark.event)!.stream, expected: categoryOf(mark.event) };
+  ownStreams.set(mark, own);
+  return own;
 }
 
 function lookedUp({ mark }: Asked, answer: Answer): Answer {

@@ -8,6 +8,8 @@ export interface RowShape {
   readonly keys: readonly string[];
   /** Property names that a handler may set. */
   readonly columns: readonly string[];
+  /** Besides the key something else is unique, or is checked: one row may be in the way of another. */
+  readonly constrained?: boolean;
 }
 
 /** A row as it was loaded and as the handlers left it. */
