@@ -5,11 +5,16 @@
 import 'reflect-metadata';
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
+import { bus } from './bus.js';
 import { catchUp } from './catch-up.js';
 import { commands } from './commands.js';
+import { growth } from './growth.js';
 import { onStage, say, type Stage } from './stage.js';
+import { visible } from './visible.js';
 
-const PARTS: Readonly<Record<string, (stage: Stage) => Promise<void>>> = { commands, 'catch-up': catchUp };
+const PARTS: Readonly<Record<string, (stage: Stage) => Promise<void>>> = { commands, 'catch-up': catchUp, visible, bus, growth };
+/** What runs when no part is named. */
+const DEFAULT = ['commands', 'catch-up', 'visible', 'bus'];
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -21,7 +26,7 @@ const { values, positionals } = parseArgs({
   },
 });
 const options = { seconds: Number(values.seconds), rounds: Number(values.rounds), events: Number(values.events), only: values.only };
-const chosen = positionals.length > 0 ? positionals : Object.keys(PARTS);
+const chosen = positionals.length > 0 ? positionals : DEFAULT;
 const unknown = chosen.filter((part) => !Object.hasOwn(PARTS, part));
 if (unknown.length > 0) throw new Error(`No such part: ${unknown.join(', ')}. There are ${Object.keys(PARTS).join(', ')}`);
 

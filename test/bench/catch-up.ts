@@ -1,13 +1,16 @@
-/** A log that is there, folded into one row projection: by hand in batches, one job an event, and by Tandem in one worker. */
+/** A log that is there, folded into one row projection: by hand in batches, by Tandem in one worker, and by hand with one job an event. */
 import type { Pool } from 'mysql2/promise';
 import { Consumers } from 'nest-tandem';
 import { bareFold, jobAnEvent } from './bare-fold.js';
 import { fillLog } from './fill-log.js';
 import { startLedger } from './ledger.js';
+import { atHead, pauseView, placeBehind } from './position.js';
 import { compare, perSecond, type Stage, tableHead } from './stage.js';
 
 const SHARDS = 64;
 const BATCH = 1_000;
+/** Enough to know the rate of something so slow. */
+const JOBS = 5_000;
 
 export async function catchUp(stage: Stage): Promise<void> {
   const { place, pool } = stage;
@@ -15,9 +18,9 @@ export async function catchUp(stage: Stage): Promise<void> {
   await pool.query('INSERT IGNORE INTO bench_checkpoint SELECT shard, 0 FROM tandem_shard');
   await pool.query('CREATE TABLE IF NOT EXISTS bench_seen (event_id CHAR(36) CHARACTER SET ascii PRIMARY KEY)');
   const events = await fillLog(pool, stage.events);
+  await pauseView(pool);
   const { app } = await startLedger(place);
   const consumers = app.get(Consumers);
-  await consumers.pause('bench.view', 'the benchmark begins');
   tableHead('events per second');
   await compare(`catch-up, ${events.toLocaleString('en')} events`, stage, {
     'mysql2 by hand': async () => {
@@ -35,12 +38,12 @@ export async function catchUp(stage: Stage): Promise<void> {
         await atHead(pool);
         return events;
       });
-      await consumers.pause('bench.view', 'the benchmark forgets what was projected');
+      await pauseView(pool);
       return figure;
     },
     'one job and one transaction an event': async () => {
       await forget(pool);
-      return perSecond(() => jobAnEvent(pool, place, Math.min(events, 5_000)));
+      return perSecond(() => jobAnEvent(pool, place, Math.min(events, JOBS)));
     },
   });
   await app.close();
@@ -49,15 +52,5 @@ export async function catchUp(stage: Stage): Promise<void> {
 async function forget(pool: Pool): Promise<void> {
   for (const table of ['bench_view', 'bench_seen']) await pool.query(`TRUNCATE ${table}`);
   await pool.query('UPDATE bench_checkpoint SET seq = 0');
-  await pool.query("UPDATE tandem_checkpoint SET seq = 0, event_id = NULL WHERE consumer = 'bench.view'");
-}
-
-async function atHead(pool: Pool): Promise<void> {
-  for (;;) {
-    const [rows] = await pool.query<never[]>(
-      "SELECT 1 FROM tandem_checkpoint p JOIN tandem_shard s ON s.shard = p.shard AND s.head > p.seq WHERE p.consumer = 'bench.view' LIMIT 1",
-    );
-    if (rows.length === 0) return;
-    await new Promise((resolve) => setTimeout(resolve, 25));
-  }
+  await placeBehind(pool, Number.MAX_SAFE_INTEGER);
 }

@@ -1,7 +1,9 @@
 /** What the benchmarks run on Tandem: one UPDATE and two events a command, and one row projection. */
-import { Module } from '@nestjs/common';
+import { createWriteStream } from 'node:fs';
+import { devNull } from 'node:os';
+import { type LoggerService, Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
-import { Command, CommandBus, CommandHandler, EventBus } from '@nestjs/cqrs';
+import { Command, CommandBus, CommandHandler, EventBus, Query, QueryHandler } from '@nestjs/cqrs';
 import { InjectEntityManager, InjectRepository, TypeOrmModule } from '@nestjs/typeorm';
 import { DomainEvent, ExpectedVersion, On, Projection, TandemModule, type TandemSettings } from 'nest-tandem';
 import { bullMqJobs } from 'nest-tandem/bullmq';
@@ -78,6 +80,16 @@ export class ChargeByRepositoryHandler {
   }
 }
 
+/** Answered at once: what is left is the bus. */
+export class Ask extends Query<number> {}
+
+@QueryHandler(Ask)
+export class AskHandler {
+  execute(): Promise<number> {
+    return Promise.resolve(1);
+  }
+}
+
 @Projection('bench.view', { entity: View, version: 1 })
 export class ViewProjection {
   @On(Charged) charged(view: View, event: Charged) {
@@ -97,8 +109,22 @@ export interface BenchPlace {
   readonly queuePrefix: string;
 }
 
-/** `projection` off: the consumer is not there at all, so nothing is woken. */
-export async function startLedger(place: BenchPlace, { projection = true, poolSize = 32, ...settings }: TandemSettings & { projection?: boolean; poolSize?: number } = {}) {
+/** Lines as text to a stream, as loggers of production write them. */
+function lineLogger(): LoggerService {
+  const out = createWriteStream(devNull);
+  const line = (message: unknown, context: unknown) => out.write(`${new Date().toISOString()} ${String(context)} ${String(message)}\n`);
+  return { log: line, warn: line, error: line };
+}
+
+interface LedgerSettings extends TandemSettings {
+  /** Off: the consumer is not there at all, so nothing is woken. */
+  readonly projection?: boolean;
+  readonly poolSize?: number;
+  /** Lines of the log are really written. */
+  readonly log?: boolean;
+}
+
+export async function startLedger(place: BenchPlace, { projection = true, poolSize = 32, log = false, ...settings }: LedgerSettings = {}) {
   const entities = [Account, View];
   const options = (): DataSourceOptions => ({ type: 'mysql', url: place.url, poolSize, entities, migrations: tandemMigrations(), migrationsRun: true, synchronize: true });
   @Module({
@@ -107,9 +133,9 @@ export async function startLedger(place: BenchPlace, { projection = true, poolSi
       TypeOrmModule.forFeature(entities),
       TandemModule.forRoot({ storage: typeOrmStorage(), jobs: bullMqJobs({ connection: place.redisUrl, queuePrefix: place.queuePrefix }), interceptors: [], ...settings }),
     ],
-    providers: [ChargeHandler, ChargeByRepositoryHandler, ...(projection ? [ViewProjection] : [])],
+    providers: [ChargeHandler, ChargeByRepositoryHandler, AskHandler, ...(projection ? [ViewProjection] : [])],
   })
   class LedgerModule {}
-  const app = await NestFactory.createApplicationContext(LedgerModule, { logger: ['error'] });
+  const app = await NestFactory.createApplicationContext(LedgerModule, { logger: log ? lineLogger() : ['error'] });
   return { app, commands: app.get(CommandBus) };
 }

@@ -39,7 +39,7 @@ export interface TandemSettings {
   readonly batchBytes?: number;
   /** How often a worker looks in SQL for what no wake-up told it, in milliseconds; up to five times slower while idle. A process that keeps cached answers compares them with the checkpoints as often. Default 1,000. */
   readonly reconcileEveryMs?: number;
-  /** Under load a consumer is woken at most this often, in milliseconds. Default 25. */
+  /** Under load a consumer is woken at most this often, in milliseconds; the less there is to do, the sooner, and alone at once. Default 25. */
   readonly wakeUpWindowMs?: number;
   /** How often a failed event is tried before its stream is parked. Default 5. */
   readonly consumerAttempts?: number;

@@ -52,6 +52,39 @@ describe('WakeUps', () => {
     expect(transport.sent).toEqual([['a'], ['a']]);
   });
 
+  it('sends each of a light load at once', async () => {
+    for (let n = 1; n <= 20; n++) {
+      signal('a');
+      expect(transport.sent).toHaveLength(n);
+      await transport.answer();
+      await vi.advanceTimersByTimeAsync(10);
+    }
+  });
+
+  it('waits longer the more there is, and no longer when it is quiet again', async () => {
+    const busy = async (ms: number) => {
+      const before = transport.sent.length;
+      for (let n = 0; n < ms; n++) {
+        signal('a');
+        await transport.answer();
+        await vi.advanceTimersByTimeAsync(1);
+      }
+      return transport.sent.length - before;
+    };
+    await busy(100);
+    expect(await busy(1_000)).toBe(1_000 / WINDOW_MS);
+    for (let n = 0; n < 5; n++) {
+      await vi.advanceTimersByTimeAsync(100);
+      await transport.answer();
+      signal('a');
+      await transport.answer();
+    }
+    const before = transport.sent.length;
+    signal('a');
+    await vi.advanceTimersByTimeAsync(5);
+    expect(transport.sent.length - before).toBe(1);
+  });
+
   it('has one message on its way, however slow the queue; what came meanwhile goes out with the next', async () => {
     signal('a');
     for (let n = 0; n < 100; n++) {
