@@ -39,19 +39,32 @@ function errorTable() {
   ];
 }
 
+function optionRows(path, name) {
+  const settings = find(parse(path), (node) => ts.isInterfaceDeclaration(node) && node.name.text === name);
+  return [
+    '| option | type | meaning |',
+    '| --- | --- | --- |',
+    ...settings.members.map((member) => `| \`${member.name.getText()}\` | \`${member.type.getText().replaceAll('|', '\\|')}\` | ${docOf(member)} |`),
+    '',
+  ];
+}
+
 function optionTable() {
-  const source = parse('libs/tandem/src/tandem.options.ts');
-  const settings = find(source, (node) => ts.isInterfaceDeclaration(node) && node.name.text === 'TandemSettings');
-  const rows = settings.members.map((member) => `| \`${member.name.getText()}\` | \`${member.type.getText().replaceAll('|', '\\|')}\` | ${docOf(member)} |`);
   return [
     '# Options of `TandemModule.forRoot`',
     '',
     'Beside `storage` and `jobs`, the adapters. An unknown option refuses the start.',
     '',
-    '| option | type | meaning |',
-    '| --- | --- | --- |',
-    ...rows,
+    ...optionRows('libs/tandem/src/tandem.options.ts', 'TandemSettings'),
+    '# Options of `typeOrmStorage`',
     '',
+    ...optionRows('libs/tandem/src/adapters/typeorm/typeorm-storage.ts', 'TypeOrmStorageOptions'),
+    '# Options of `bullMqJobs`',
+    '',
+    ...optionRows('libs/tandem/src/adapters/bullmq/bullmq-jobs.ts', 'BullMqJobsOptions'),
+    '# Options of `embedded`',
+    '',
+    ...optionRows('libs/tandem/src/adapters/embedded/embedded.ts', 'EmbeddedOptions'),
   ];
 }
 

@@ -53,7 +53,7 @@ export interface BankOptions extends TandemSettings {
   readonly poolSize?: number;
 }
 
-export async function startBank(place: BankPlace, { providers = [], without = [], entities: ownEntities = [], poolSize = 10, ...settings }: BankOptions = {}): Promise<Bank> {
+export async function startBank(place: BankPlace, { providers = [], without = [], entities: ownEntities = [], poolSize = 6, ...settings }: BankOptions = {}): Promise<Bank> {
   const entities = [...bankEntities, ...ownEntities];
   const migrations = tandemMigrations();
   const storage = place.embedded?.storage ?? typeOrmStorage();

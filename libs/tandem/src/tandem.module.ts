@@ -6,7 +6,9 @@ import { DispatchAround } from './kernel/dispatch-around.js';
 import { TandemError } from './kernel/errors.js';
 import { HandlerPipeline } from './kernel/handler-pipeline.js';
 import { MessageContext } from './kernel/message-context.js';
+import { ConnectionBudget } from './kernel/connection-budget.js';
 import { PipelineSettings } from './kernel/pipeline-settings.js';
+import { ProcessSettings } from './kernel/process-settings.js';
 import { ApplicationMap, TANDEM_BUSES } from './kernel/registry/application-map.js';
 import { RequestContextInterceptor } from './kernel/request-context.interceptor.js';
 import { RequestSettings } from './kernel/request-settings.js';
@@ -52,11 +54,12 @@ import {
 } from './tandem.options.js';
 import { TandemStartup } from './tandem.startup.js';
 
-const SETTINGS_OF_ROOMS: readonly (abstract new () => object)[] = [PipelineSettings, RequestSettings, CommandSettings, ConsumerSettings, JobSettings];
+const SETTINGS_OF_ROOMS: readonly (abstract new () => object)[] = [ProcessSettings, PipelineSettings, RequestSettings, CommandSettings, ConsumerSettings, JobSettings];
 
 /** What applications may inject, and what their interceptors and Tandem's other entry points need. */
 const SERVICES: readonly Type<object>[] = [
   Clock,
+  ConnectionBudget,
   MessageContext,
   HandlerPipeline,
   ApplicationMap,

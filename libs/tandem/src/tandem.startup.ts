@@ -1,5 +1,6 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { StorageCheck } from './kernel/adapter.js';
+import { ConnectionBudget } from './kernel/connection-budget.js';
 import { ApplicationMap, type Provided } from './kernel/registry/application-map.js';
 import { handlerProblems } from './kernel/registry/handler-rules.js';
 import { reportWiring } from './kernel/registry/report-wiring.js';
@@ -36,6 +37,7 @@ export class TandemStartup {
     private readonly consumers: ConsumerRuntime,
     private readonly jobs: JobRuntime,
     private readonly checker: ConsistencyChecker,
+    private readonly budget: ConnectionBudget,
   ) {}
 
   /** Before anything is served. @throws TANDEM_WIRING with every mistake at once; what StorageCheck throws. */
@@ -67,10 +69,12 @@ export class TandemStartup {
 
   /** When handlers are registered: a worker begins to take work. */
   async start(): Promise<void> {
-    if (this.settings.role === 'api') return;
-    this.started = true;
-    await this.consumers.start();
-    await this.jobs.start(queuedCommandsOf(this.application.provided));
+    if (this.settings.role !== 'api') {
+      this.started = true;
+      await this.consumers.start();
+      await this.jobs.start(queuedCommandsOf(this.application.provided));
+    }
+    await this.budget.tell();
   }
 
   /** Takes no more work; resolves when what runs is done, or its time is up. */

@@ -6,6 +6,7 @@ import { setMaxListeners } from 'node:events';
 import { Injectable, Logger } from '@nestjs/common';
 import { TandemError } from '../kernel/errors.js';
 import { Clock } from '../kernel/clock.js';
+import { asWorker } from '../kernel/connection-use.js';
 import { UnitOfWork, type Unit } from '../kernel/unit-of-work.js';
 import { CommandFold } from './command-fold.js';
 import { type Consumer, typesOf } from './consumer.js';
@@ -105,9 +106,9 @@ export class ConsumerRuntime {
   /** Workers only: receives wake-ups and reconciles. */
   async start(): Promise<void> {
     await this.transport.listen(async (name) => {
-      if (this.registry.has(name) && !this.stopping.signal.aborted) await this.woken(this.registry.named(name));
+      if (this.registry.has(name) && !this.stopping.signal.aborted) await asWorker(() => this.woken(this.registry.named(name)));
     }, CONCURRENCY);
-    this.reconciler = this.newReconciler().runUntil(this.stopping.signal);
+    this.reconciler = asWorker(() => this.newReconciler().runUntil(this.stopping.signal));
   }
 
   /** True in a process that runs consumers. */

@@ -8,6 +8,7 @@ import { Injectable, Logger } from '@nestjs/common';
 import { CommandBus, type ICommand } from '@nestjs/cqrs';
 import sjson from 'secure-json-parse';
 import { Clock } from '../kernel/clock.js';
+import { asWorker } from '../kernel/connection-use.js';
 import { isTandemError, TandemError } from '../kernel/errors.js';
 import { type MessageFacts, runWithMessage } from '../kernel/message-context.js';
 import { prepareMessage } from '../kernel/prepared-message.js';
@@ -65,12 +66,13 @@ export class JobRuntime {
       queues.set(definition.queue, Math.max(definition.concurrency, queues.get(definition.queue) ?? 0));
     }
     this.queues = [...queues.keys()];
-    for (const [queue, concurrency] of queues) await this.transport.work(queue, concurrency, (ticket) => this.run(ticket));
+    for (const [queue, concurrency] of queues) await this.transport.work(queue, concurrency, (ticket) => asWorker(() => this.run(ticket)));
     const { jobLeaseMs, reconcileEveryMs } = this.settings;
     this.loops = Promise.all([
+      // Not on a connection of the workers' pool: jobs that have them all need their leases most.
       this.every(jobLeaseMs / 3, 'renew leases', () => this.renew()),
-      this.every(reconcileEveryMs, 'look for due jobs', () => this.addDue()),
-      this.every(SWEEP_EVERY_MS, 'sweep done jobs', async () => void (await this.store.sweep(this.settings.keepDoneJobsMs))),
+      asWorker(() => this.every(reconcileEveryMs, 'look for due jobs', () => this.addDue())),
+      asWorker(() => this.every(SWEEP_EVERY_MS, 'sweep done jobs', async () => void (await this.store.sweep(this.settings.keepDoneJobsMs)))),
     ]);
   }
 

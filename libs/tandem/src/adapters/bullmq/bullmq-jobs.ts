@@ -4,6 +4,7 @@ import type pg from 'pg';
 import { WakeUpTransport } from '../../events/wake-up-transport.js';
 import { JobTransport } from '../../jobs/job-transport.js';
 import type { TandemJobs } from '../../kernel/adapter.js';
+import { ConnectionBudget } from '../../kernel/connection-budget.js';
 import { TandemError } from '../../kernel/errors.js';
 import { knownOptions } from '../../kernel/known-options.js';
 import { InvalidationChannel } from '../../read/query-cache/invalidation-channel.js';
@@ -47,7 +48,12 @@ export function bullMqJobs(options: BullMqJobsOptions): TandemJobs {
 
 /** Of a PostgreSQL that the embedded default or `bullMqJobs` found. */
 export function postgresJobs(place: PostgresPlace): TandemJobs {
-  const newServer = async () => new (await import('./postgres-queue-server.js')).PostgresQueueServer(place);
+  const newServer = async (budget?: ConnectionBudget) => {
+    const server = new (await import('./postgres-queue-server.js')).PostgresQueueServer(place);
+    // In one session it is the session that everybody waits for, not a connection.
+    if (!place.oneSession) budget?.count('postgres', () => [{ of: 'BullMQ', atMost: server.connections }]);
+    return server;
+  };
   const newChannel = async (server: QueueServer) =>
     place.oneSession
       ? new LocalInvalidationChannel()
@@ -55,9 +61,9 @@ export function postgresJobs(place: PostgresPlace): TandemJobs {
   return { port: 'jobs', describe: 'BullMQ on PostgreSQL', providers: jobProviders(newServer, newChannel) };
 }
 
-function jobProviders(newServer: () => Promise<QueueServer>, newChannel: (server: QueueServer) => Promise<InvalidationChannel>): Provider[] {
+function jobProviders(newServer: (budget?: ConnectionBudget) => Promise<QueueServer>, newChannel: (server: QueueServer) => Promise<InvalidationChannel>): Provider[] {
   return [
-    { provide: QueueServer, useFactory: newServer },
+    { provide: QueueServer, useFactory: newServer, inject: [{ token: ConnectionBudget, optional: true }] },
     { provide: WakeUpTransport, useFactory: (server: QueueServer) => new BullMqWakeUpTransport(server), inject: [QueueServer] },
     { provide: JobTransport, useFactory: (server: QueueServer) => new BullMqJobTransport(server), inject: [QueueServer] },
     { provide: InvalidationChannel, useFactory: closedWith(newChannel), inject: [QueueServer] },

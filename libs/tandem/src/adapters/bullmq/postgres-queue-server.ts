@@ -21,6 +21,8 @@ const ONE_SESSION_ANSWERS_WITHIN_MS = 30_000;
 const PRODUCER_CONNECTIONS = 3;
 /** Of each worker; one of them only listens. */
 const WORKER_CONNECTIONS = 4;
+/** That of the invalidation channel. */
+const LISTENER_CONNECTIONS = 1;
 
 /** BullMQ's PostgreSQL backend, in its own schema `bullmq`. */
 export class PostgresQueueServer extends QueueServer {
@@ -28,9 +30,15 @@ export class PostgresQueueServer extends QueueServer {
   private prepared?: Promise<void>;
   private settings?: pg.PoolConfig;
   private producerPool?: pg.Pool;
+  private workers = 0;
 
   constructor(private readonly place: PostgresPlace) {
     super(place.label, place.oneSession ? ONE_SESSION_ANSWERS_WITHIN_MS : ANSWER_WITHIN_MS);
+  }
+
+  /** How many may be open at once, with the workers that there are now. */
+  get connections(): number {
+    return PRODUCER_CONNECTIONS + LISTENER_CONNECTIONS + this.workers * WORKER_CONNECTIONS;
   }
 
   override get reachable(): boolean {
@@ -105,6 +113,7 @@ export class PostgresQueueServer extends QueueServer {
 
   override openWorker(plan: WorkerPlan): OpenWorker {
     const pool = this.openPool(WORKER_CONNECTIONS);
+    this.workers++;
     const worker = new Worker(
       queueName(this.place.queuePrefix, plan.queue),
       this.processor(plan),
@@ -113,16 +122,15 @@ export class PostgresQueueServer extends QueueServer {
     );
     worker.on('error', (error) => this.outage.report(error));
     worker.on('failed', (job, error) => this.outage.failed(`${worker.name} ${job?.id ?? ''}`, error));
-    return {
-      worker,
-      async close(force) {
-        try {
-          await worker.close(force);
-        } finally {
-          await pool.end();
-        }
-      },
+    const close = async (force: boolean) => {
+      try {
+        await worker.close(force);
+      } finally {
+        this.workers--;
+        await pool.end();
+      }
     };
+    return { worker, close };
   }
 
   override suspect(): void {

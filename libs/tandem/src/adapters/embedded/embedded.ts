@@ -45,7 +45,8 @@ export function embedded(options: EmbeddedOptions): EmbeddedDefault {
   const postgres = new EmbeddedPostgres({ dataDir, snapshotFile });
   const place = { label: 'The embedded PostgreSQL', config: () => postgres.config(), Pool: postgres.Pool, oneSession: true, queuePrefix: 'tandem' };
   return {
-    storage: { ...typeOrmStorage(storage), describe: 'embedded PostgreSQL' },
+    // One session serves every connection: pools of their own would keep nobody from waiting.
+    storage: { ...typeOrmStorage({ ...storage, queryPoolSize: 0, workerPoolSize: 0 }), describe: 'embedded PostgreSQL' },
     jobs: { ...postgresJobs(place), describe: 'BullMQ on the embedded PostgreSQL' },
     async typeOrmOptions() {
       const { user, ...where } = await postgres.config();

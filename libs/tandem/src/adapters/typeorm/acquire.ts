@@ -1,29 +1,38 @@
 import type { DataSource } from 'typeorm';
-import { scopes, type UnitKind } from '../../kernel/unit-of-work.js';
+import { type ConnectionUse, isWorker } from '../../kernel/connection-use.js';
+import type { UnitKind } from '../../kernel/unit-of-work.js';
+import { ConnectionPools } from './connection-pools.js';
 import { dialectOf } from './driver-link.js';
 import { PooledConnection } from './pooled-connection.js';
 
-/** How long a connection of the pool is waited for, in milliseconds. mysql2 has no limit of its own: ten units that each wait for a second connection would hang for ever. */
-export const ACQUIRE_TIMEOUT_MS = 5_000;
+const pools = new WeakMap<DataSource, ConnectionPools>();
+
+/** The pools of a data source; one that was not made by `tandemDataSource` has only TypeORM's. */
+export function poolsOf(dataSource: DataSource): ConnectionPools {
+  const known = pools.get(dataSource);
+  if (known) return known;
+  const made = new ConnectionPools(dataSource);
+  pools.set(dataSource, made);
+  return made;
+}
+
+export function setPools(dataSource: DataSource, made: ConnectionPools): void {
+  pools.set(dataSource, made);
+}
+
+/** Which pool a transaction of this kind runs on; without a kind, a look or a short transaction of Tandem's own. */
+export function useFor(kind?: UnitKind): ConnectionUse {
+  if (kind === 'consumer' || isWorker()) return 'worker';
+  return kind === 'write' ? 'command' : 'query';
+}
 
 /** A connection that nothing has been sent on: not yet taken from the pool. */
-export const pooledConnection = (dataSource: DataSource, onLost?: () => void): PooledConnection =>
-  new PooledConnection(
-    scopes.run(undefined, () => dataSource.createQueryRunner('master')),
-    dialectOf(dataSource),
-    onLost,
-  );
+export const pooledConnection = (dataSource: DataSource, use: ConnectionUse, onLost?: () => void): PooledConnection =>
+  new PooledConnection(poolsOf(dataSource).placeFor(use), dialectOf(dataSource), onLost);
 
-/** Takes a connection from the pool, outside any unit; with a kind, begins a transaction on it. @throws TANDEM_ACQUIRE_TIMEOUT, TANDEM_STORAGE_UNAVAILABLE */
-export async function acquire(dataSource: DataSource, kind?: UnitKind): Promise<PooledConnection> {
-  const connection = pooledConnection(dataSource);
-  await connection.connect(ACQUIRE_TIMEOUT_MS);
-  if (kind === undefined) return connection;
-  try {
-    await connection.begin(kind);
-    return connection;
-  } catch (error) {
-    await connection.release();
-    throw error;
-  }
+/** Takes a connection outside any unit. @throws TANDEM_ACQUIRE_TIMEOUT, TANDEM_STORAGE_UNAVAILABLE */
+export async function acquire(dataSource: DataSource, use: ConnectionUse): Promise<PooledConnection> {
+  const connection = pooledConnection(dataSource, use);
+  await connection.connect();
+  return connection;
 }

@@ -1,6 +1,10 @@
 import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
+import { isWorker } from '../../kernel/connection-use.js';
 import { TandemError } from '../../kernel/errors.js';
 import { scopes } from '../../kernel/unit-of-work.js';
+import { poolsOf } from './acquire.js';
+import { outsideRunner } from './outside-runner.js';
+import { isConnectionLost, isServerFull, serverFull } from './sql-errors.js';
 import { unitOn } from './typeorm-unit.js';
 
 const joined = new WeakSet<DataSource>();
@@ -41,14 +45,32 @@ function joinManager(dataSource: DataSource, runner: () => QueryRunner | undefin
 function joinSource(dataSource: DataSource, runner: () => QueryRunner | undefined): void {
   const query = dataSource.query.bind(dataSource) as (text: string, params?: unknown, given?: QueryRunner) => Promise<unknown>;
   const createQueryBuilder = dataSource.createQueryBuilder.bind(dataSource) as (...args: unknown[]) => unknown;
-  const createQueryRunner = dataSource.createQueryRunner.bind(dataSource);
+  const initialize = dataSource.initialize.bind(dataSource);
+  const destroy = dataSource.destroy.bind(dataSource);
+  const pools = poolsOf(dataSource);
   Object.assign(dataSource, {
     query: async (text: string, params?: unknown, given?: QueryRunner) => query(text, params, given ?? runner()),
     createQueryBuilder: (...args: [unknown?, unknown?, QueryRunner?]) =>
       args[1] ? createQueryBuilder(args[0], args[1], args[2] ?? runner()) : createQueryBuilder(args[0] ?? runner()),
     createQueryRunner: (mode?: 'master' | 'slave') => {
       if (runner()) throw new TandemError('TANDEM_SECOND_CONNECTION', 'A second connection was asked for inside a unit of work');
-      return createQueryRunner(mode);
+      return outsideRunner(pools.placeFor(isWorker() ? 'worker' : 'command'), mode);
     },
+    initialize: async () => {
+      try {
+        return await initialize();
+      } catch (error) {
+        if (isServerFull(error)) throw serverFull(error);
+        throw isConnectionLost(error) ? new TandemError('TANDEM_STORAGE_UNAVAILABLE', `The database ${addressOf(dataSource)} does not answer`, { cause: error }) : error;
+      }
+    },
+    destroy: () => pools.close(destroy),
   });
+}
+
+/** Without the user's name and password. */
+function addressOf({ options }: DataSource): string {
+  const { url, host, port } = options as { url?: string; host?: string; port?: number };
+  if (url !== undefined && URL.canParse(url)) return `at ${new URL(url).host}`;
+  return host === undefined ? '' : `at ${host}${port === undefined ? '' : `:${port}`}`;
 }

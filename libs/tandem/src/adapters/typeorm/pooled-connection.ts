@@ -1,9 +1,11 @@
 import type { QueryRunner } from 'typeorm';
 import { isTandemError, TandemError } from '../../kernel/errors.js';
 import type { UnitKind } from '../../kernel/unit-of-work.js';
+import type { Holder, PoolPlace } from './connection-pools.js';
 import { linkTo, type DriverLink, type Sql } from './driver-link.js';
-import { isConnectionLost, isInterrupted, isReadOnlyViolation, isRetryable, isServerError } from './sql-errors.js';
+import { isConnectionLost, isInterrupted, isReadOnlyViolation, isRetryable, isServerError, isServerFull, serverFull } from './sql-errors.js';
 import type { Dialect } from './statement-text.js';
+import { withinTime } from './within-time.js';
 
 const BEGIN: Record<Dialect, Record<UnitKind, readonly string[]>> = {
   // READ COMMITTED is the session's level: setting it here would cost a round trip for every command.
@@ -32,7 +34,8 @@ interface Doom {
  * and on MySQL those queued behind a deadlock would run in autocommit. Every error is looked at: one that ended the transaction
  * dooms it, whatever the caller catches.
  */
-export class PooledConnection implements Sql {
+export class PooledConnection implements Sql, Holder {
+  readonly runner: QueryRunner;
   private link: DriverLink | undefined;
   private doom: Doom | undefined;
   private broken: unknown;
@@ -44,30 +47,23 @@ export class PooledConnection implements Sql {
   private readonly releaseRunner: () => Promise<void>;
 
   constructor(
-    readonly runner: QueryRunner,
+    private readonly pool: PoolPlace,
     readonly dialect: Dialect,
     private readonly onLost?: () => void,
   ) {
-    this.releaseRunner = runner.release.bind(runner);
+    this.runner = pool.newRunner();
+    this.releaseRunner = this.runner.release.bind(this.runner);
   }
 
   /** @throws TANDEM_ACQUIRE_TIMEOUT, TANDEM_STORAGE_UNAVAILABLE */
-  async connect(timeoutMs: number): Promise<void> {
-    const connecting = this.runner.connect() as Promise<unknown>;
-    let timer: NodeJS.Timeout | undefined;
-    const timeout = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => {
-        connecting.then(this.releaseRunner, () => undefined); // it comes too late: back to the pool with it, and its error is nobody's
-        reject(new TandemError('TANDEM_ACQUIRE_TIMEOUT', `No connection within ${timeoutMs} ms`));
-      }, timeoutMs);
-    });
+  async connect(): Promise<void> {
+    this.pool.enter(this);
     try {
-      this.link = linkTo(await Promise.race([connecting, timeout]), this.dialect);
+      this.link = linkTo(await withinTime(this.runner.connect() as Promise<unknown>, this.pool, this.releaseRunner), this.dialect);
       this.stopListening = this.link.onLost((error) => this.lose(error));
     } catch (error) {
-      throw isTandemError(error) ? error : unavailable(error);
-    } finally {
-      clearTimeout(timer);
+      this.pool.leave(this);
+      throw isTandemError(error) ? error : unavailable(error, this.pool);
     }
   }
 
@@ -78,7 +74,7 @@ export class PooledConnection implements Sql {
       this.active = true;
     } catch (error) {
       this.broken = error;
-      throw isConnectionLost(error) ? unavailable(error, STALE) : error;
+      throw isConnectionLost(error) ? unavailable(error, this.pool, STALE) : error;
     }
   }
 
@@ -222,8 +218,15 @@ export class PooledConnection implements Sql {
     this.broken ??= reason;
   }
 
+  /** Its pool is being closed: whoever still waits for the database is told so. */
+  async cutOff(error: TandemError): Promise<void> {
+    this.lose(error);
+    await this.release();
+  }
+
   async release(): Promise<void> {
     if (!this.link) return;
+    this.pool.leave(this);
     this.stopListening?.();
     if (this.broken !== undefined) this.link.destroy();
     this.link = undefined;
@@ -240,9 +243,9 @@ export class PooledConnection implements Sql {
 const STALE = { stale: true } as const;
 export const isStaleConnection = (error: unknown): boolean => isTandemError(error, 'TANDEM_STORAGE_UNAVAILABLE') && error.data.stale === true;
 
-function unavailable(error: unknown, data = {}): TandemError {
+function unavailable(error: unknown, pool: PoolPlace, data = {}): TandemError {
   // pg-pool's own time-out, where the application set one that is shorter than ours
-  if (error instanceof Error && error.message === 'timeout exceeded when trying to connect')
-    return new TandemError('TANDEM_ACQUIRE_TIMEOUT', 'No connection in time', { cause: error });
+  if (error instanceof Error && error.message === 'timeout exceeded when trying to connect') return pool.full();
+  if (isServerFull(error)) return serverFull(error);
   return new TandemError('TANDEM_STORAGE_UNAVAILABLE', 'No connection to the database', { cause: error, data });
 }

@@ -4,17 +4,16 @@ import type { Consumer } from '../../events/consumer.js';
 import type { ConsumerStore } from '../../events/consumer-store.js';
 import { TandemError } from '../../kernel/errors.js';
 import type { Unit, UnitOfWork } from '../../kernel/unit-of-work.js';
-import { acquire, ACQUIRE_TIMEOUT_MS } from './acquire.js';
+import { acquire, poolsOf } from './acquire.js';
+import { isOneSession } from './server-limit.js';
 import { managerOf, type Sql, sqlOf, sqlOutside } from './sql.js';
 import type { TableNames } from './table-names.js';
 import { TypeOrmUnit } from './typeorm-unit.js';
 
 type Heads = ReadonlyMap<number, number>;
 
-/** The consumer's transaction, the one that holds the shards for a moment, and the write side's snapshot. */
-const CONNECTIONS_NEEDED = 3;
-/** TypeORM's and the drivers' own default. */
-const DEFAULT_POOL_SIZE = 10;
+/** The consumer's transaction, the one that holds the shards for a moment, and the write side's snapshot; all of the workers' pool. */
+export const CONNECTIONS_OF_COMPARISON = 3;
 
 /**
  * Both sides at one position H. On servers: (1) a consumer unit locks the checkpoints, so that the read side stands still; (2) all
@@ -74,7 +73,7 @@ export class TypeOrmPositionSnapshot extends PositionSnapshot {
 
   /** Leaves the snapshot open. `caughtUp`: it shows the read side at the same position, so that nothing has to be drained. */
   private async openSnapshot(unit: Unit, consumers: readonly Consumer[], snapshot: TypeOrmUnit): Promise<{ heads: Heads; caughtUp: boolean }> {
-    const holding = await acquire(this.dataSource);
+    const holding = await acquire(this.dataSource, 'worker');
     try {
       // All connections before any lock: commands that wait for a shard hold the rest of the pool.
       await snapshot.connect();
@@ -131,7 +130,7 @@ export class TypeOrmPositionSnapshot extends PositionSnapshot {
   }
 
   private newSnapshot(): TypeOrmUnit {
-    return new TypeOrmUnit(this.dataSource, { kind: 'snapshot', attempt: 1, acquireTimeoutMs: ACQUIRE_TIMEOUT_MS });
+    return new TypeOrmUnit(this.dataSource, { kind: 'snapshot', attempt: 1, use: 'worker' });
   }
 
   private within<T>(snapshot: TypeOrmUnit, work: (manager: ReturnType<typeof managerOf>) => Promise<T>): Promise<T> {
@@ -147,11 +146,10 @@ export class TypeOrmPositionSnapshot extends PositionSnapshot {
   }
 
   private async mustShareOne(): Promise<boolean> {
-    const { extra, poolSize } = this.dataSource.options as { poolSize?: number; extra?: { max?: number; connectionLimit?: number } };
-    if ((extra?.max ?? extra?.connectionLimit ?? poolSize ?? DEFAULT_POOL_SIZE) < CONNECTIONS_NEEDED) return true;
+    if (poolsOf(this.dataSource).sizeFor('worker') < CONNECTIONS_OF_COMPARISON) return true;
     this.serial ??= await sqlOutside(this.dataSource, async (sql) => {
       const [row] = await sql.query<{ version: string }[]>('SELECT version() AS version');
-      return /emscripten|emcc|wasm/i.test(row!.version);
+      return isOneSession(row!.version);
     });
     return this.serial;
   }

@@ -1,4 +1,5 @@
 import { QueryFailedError } from 'typeorm';
+import { TandemError } from '../../kernel/errors.js';
 
 /** What the drivers of both databases put on their errors. */
 interface DriverError {
@@ -19,6 +20,8 @@ const INTERRUPTED: ReadonlySet<unknown> = new Set([1317, 1969, 3024]);
 const DISK_FULL: ReadonlySet<unknown> = new Set([1021, 1114, '53100']);
 /** Server shut down, connection killed (MariaDB, MySQL), idle too long (MySQL 8); PostgreSQL: terminated by an operator, a crash, or an idle limit. */
 const ENDED_BY_SERVER: ReadonlySet<unknown> = new Set([1053, 1927, 3169, 4031, '25P03', '25P04', '57P01', '57P02', '57P03', '57P05']);
+/** More connections than the server, or its settings for this user, allow (MySQL, PostgreSQL). */
+const SERVER_FULL: ReadonlySet<unknown> = new Set([1040, 1203, 1226, '53300']);
 const SOCKET_CODES: ReadonlySet<unknown> = new Set([
   'ECONNREFUSED',
   'ECONNRESET',
@@ -59,6 +62,15 @@ export const isDuplicateKey = (error: unknown): boolean => hasNumber(error, DUPL
 
 /** The disk or the table space is full: not the fault of what was to be written. */
 export const isDiskFull = (error: unknown): boolean => hasNumber(error, DISK_FULL);
+
+/** The server takes no more connections, of anybody or of this user. */
+export const isServerFull = (error: unknown): boolean => hasNumber(error, SERVER_FULL);
+
+export const serverFull = (cause: unknown): TandemError =>
+  new TandemError('TANDEM_STORAGE_UNAVAILABLE', 'The database takes no more connections', {
+    cause,
+    next: 'Make `poolSize` of the data source, `queryPoolSize` or `workerPoolSize` smaller, run fewer processes, or raise the limit of the server.',
+  });
 
 /** A statement was stopped on its way. */
 export const isInterrupted = (error: unknown): boolean => hasNumber(error, INTERRUPTED);

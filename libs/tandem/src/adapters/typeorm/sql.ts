@@ -6,7 +6,7 @@
 import type { DataSource, EntityManager } from 'typeorm';
 import { TandemError } from '../../kernel/errors.js';
 import type { Unit } from '../../kernel/unit-of-work.js';
-import { acquire } from './acquire.js';
+import { acquire, useFor } from './acquire.js';
 import type { Sql } from './driver-link.js';
 
 export { inTransaction } from './driver-link.js';
@@ -48,7 +48,7 @@ export const commitWith = <R>(unit: Unit, text: string, params: readonly unknown
 
 /** One or several statements on a pooled connection of their own, outside any unit, each committed by itself. */
 export async function sqlOutside<T>(dataSource: DataSource, work: (sql: Sql) => Promise<T>): Promise<T> {
-  const connection = await acquire(dataSource);
+  const connection = await acquire(dataSource, useFor());
   try {
     return await work(connection);
   } finally {
@@ -61,8 +61,9 @@ export async function sqlOutside<T>(dataSource: DataSource, work: (sql: Sql) => 
  * @throws what `work` threw; TANDEM_COMMIT_FAILED, TANDEM_COMMIT_UNKNOWN, TANDEM_ACQUIRE_TIMEOUT, TANDEM_STORAGE_UNAVAILABLE.
  */
 export async function sqlTransaction<T>(dataSource: DataSource, work: (sql: Sql) => Promise<T>): Promise<T> {
-  const connection = await acquire(dataSource, 'write');
+  const connection = await acquire(dataSource, useFor());
   try {
+    await connection.begin('write');
     const result = await work(connection);
     await connection.commit();
     return result;

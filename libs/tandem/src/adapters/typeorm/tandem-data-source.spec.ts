@@ -2,6 +2,7 @@ import { Column, DataSource, type DataSourceOptions, Entity, PrimaryColumn } fro
 import { describe, expect, it } from 'vitest';
 import { sqlBackends, type SqlBackend } from '../../../../../test/support/backends.js';
 import { Clock } from '../../kernel/clock.js';
+import { ConnectionBudget } from '../../kernel/connection-budget.js';
 import { UnitOfWork } from '../../kernel/unit-of-work.js';
 import { sqlOutside } from './sql.js';
 import { tandemDataSource } from './tandem-data-source.js';
@@ -41,7 +42,7 @@ describe('tandemDataSource', () => {
   it('typeOrmStorage refuses a data source that was made without it', () => {
     const provider = typeOrmStorage().providers.find((candidate) => 'provide' in candidate && candidate.provide === UnitOfWork) as { useFactory: (...args: unknown[]) => unknown };
     const plain = new DataSource({ type: 'postgres', url: 'postgres://nobody@127.0.0.1:1/none' });
-    expect(() => provider.useFactory(plain, new Clock())).toThrow(expect.objectContaining({ code: 'TANDEM_WIRING' }));
+    expect(() => provider.useFactory(plain, new Clock(), { role: 'all' }, new ConnectionBudget())).toThrow(expect.objectContaining({ code: 'TANDEM_WIRING' }));
   });
 });
 

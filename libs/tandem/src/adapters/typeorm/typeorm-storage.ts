@@ -8,14 +8,20 @@ import { EventLog } from '../../events/event-log.js';
 import { JobStore } from '../../jobs/job-store.js';
 import { StorageCheck, type TandemStorage } from '../../kernel/adapter.js';
 import { Clock } from '../../kernel/clock.js';
+import { ConnectionBudget } from '../../kernel/connection-budget.js';
 import { TandemError } from '../../kernel/errors.js';
 import { knownOptions } from '../../kernel/known-options.js';
+import { ProcessSettings } from '../../kernel/process-settings.js';
 import { UnitOfWork } from '../../kernel/unit-of-work.js';
 import { RowStore } from '../../read/projection/row-store.js';
+import { poolsOf } from './acquire.js';
+import { POOL_DEFAULTS } from './connection-pools.js';
+import { dialectOf } from './driver-link.js';
 import { isJoined } from './join-data-source.js';
-import { TypeOrmPositionSnapshot } from './position-snapshot.js';
+import { CONNECTIONS_OF_COMPARISON, TypeOrmPositionSnapshot } from './position-snapshot.js';
 import { TypeOrmRowStore } from './row-store.js';
 import { SchemaCheck } from './schema-check.js';
+import { serverLimit } from './server-limit.js';
 import { SqlConsumerStore } from './sql-consumer-store.js';
 import { SqlDeadLetterStore } from './sql-dead-letter-store.js';
 import { SqlEventLog } from './sql-event-log.js';
@@ -30,20 +36,33 @@ export interface TypeOrmStorageOptions {
   readonly tablePrefix?: string;
   /** What to run when the schema is old, for the error message. Default `npx typeorm migration:run`. */
   readonly migrateCommand?: string;
-  /** How long a unit of work waits for a connection of the pool, in milliseconds. Default 5,000. */
+  /** Connections for queries, at most; 0: they share the pool of commands, which is TypeORM's own and as large as `poolSize` of the data source says (10 by itself). Default 5. */
+  readonly queryPoolSize?: number;
+  /** Connections for batches and jobs, at most; 0: they share the pool of commands. Default 8; an `api` process, which runs neither, opens no more than 3. */
+  readonly workerPoolSize?: number;
+  /** How long a connection of a full pool is waited for, in milliseconds. Default 5,000. */
   readonly acquireTimeoutMs?: number;
   /** How long nothing may be sent in an open unit of work before it is rolled back, in milliseconds. Keep it above `handlerTimeoutMs` and below the database's own limit. Default 9,000. */
   readonly idleTimeoutMs?: number;
 }
 
-const OPTIONS: Readonly<Record<keyof TypeOrmStorageOptions, true>> = { dataSource: true, tablePrefix: true, migrateCommand: true, acquireTimeoutMs: true, idleTimeoutMs: true };
+const OPTIONS: Readonly<Record<keyof TypeOrmStorageOptions, true>> = {
+  dataSource: true,
+  tablePrefix: true,
+  migrateCommand: true,
+  queryPoolSize: true,
+  workerPoolSize: true,
+  acquireTimeoutMs: true,
+  idleTimeoutMs: true,
+};
+const WHOLE_FROM: Readonly<Partial<Record<keyof TypeOrmStorageOptions, number>>> = { queryPoolSize: 0, workerPoolSize: 0, acquireTimeoutMs: 1, idleTimeoutMs: 1 };
 
 /**
  * Keeps Tandem's log, checkpoints and jobs in the application's own TypeORM data source (MySQL, MariaDB or PostgreSQL), which has to be made by `tandemDataSource`.
- * @throws TANDEM_WIRING for an unknown option, and a table prefix that is no lower-case SQL name.
+ * @throws TANDEM_WIRING for an unknown or wrong option, and a table prefix that is no lower-case SQL name.
  */
 export function typeOrmStorage(options: TypeOrmStorageOptions = {}): TandemStorage {
-  const { dataSource, tablePrefix, migrateCommand, acquireTimeoutMs, idleTimeoutMs } = knownOptions('typeOrmStorage', options, OPTIONS);
+  const { dataSource, tablePrefix, migrateCommand, idleTimeoutMs, ...pools } = checked(options);
   const tables = tableNames(tablePrefix);
   const source = getDataSourceToken(dataSource);
   const fill = <T>(port: abstract new (...args: never[]) => T, make: (db: DataSource, ...others: never[]) => T, ...inject: unknown[]): FactoryProvider => ({
@@ -55,7 +74,16 @@ export function typeOrmStorage(options: TypeOrmStorageOptions = {}): TandemStora
     port: 'storage',
     describe: 'TypeORM',
     providers: [
-      fill(UnitOfWork, (db, clock: Clock) => new TypeOrmUnitOfWork(mustBeJoined(db), clock, { acquireTimeoutMs, idleTimeoutMs }), Clock),
+      fill(
+        UnitOfWork,
+        (db, clock: Clock, { role }: ProcessSettings, budget: ConnectionBudget) => {
+          usePools(mustBeJoined(db), pools, role, budget);
+          return new TypeOrmUnitOfWork(db, clock, { idleTimeoutMs });
+        },
+        Clock,
+        ProcessSettings,
+        ConnectionBudget,
+      ),
       fill(StorageCheck, (db) => new SchemaCheck(db, tables, migrateCommand)),
       fill(EventLog, (db) => new SqlEventLog(db, tables)),
       fill(ConsumerStore, (db) => new SqlConsumerStore(db, tables)),
@@ -65,6 +93,26 @@ export function typeOrmStorage(options: TypeOrmStorageOptions = {}): TandemStora
       fill(PositionSnapshot, (db, units: UnitOfWork, store: ConsumerStore) => new TypeOrmPositionSnapshot(db, tables, units, store), UnitOfWork, ConsumerStore),
     ],
   };
+}
+
+function checked(options: TypeOrmStorageOptions): TypeOrmStorageOptions {
+  const known = knownOptions('typeOrmStorage', options, OPTIONS);
+  for (const [name, from] of Object.entries(WHOLE_FROM)) {
+    const value = known[name as keyof TypeOrmStorageOptions];
+    if (value !== undefined && !(Number.isSafeInteger(value) && Number(value) >= from))
+      throw new TandemError('TANDEM_WIRING', `\`${name}\` of typeOrmStorage is not a whole number from ${from}`);
+  }
+  return known;
+}
+
+type Pools = Pick<TypeOrmStorageOptions, 'queryPoolSize' | 'workerPoolSize' | 'acquireTimeoutMs'>;
+
+function usePools(db: DataSource, given: Pools, role: ProcessSettings['role'], budget: ConnectionBudget): void {
+  const { workerPoolSize = POOL_DEFAULTS.workerPoolSize } = given;
+  const pools = poolsOf(db);
+  pools.configure({ ...given, workerPoolSize: role === 'api' ? Math.min(workerPoolSize, CONNECTIONS_OF_COMPARISON) : workerPoolSize });
+  budget.count(dialectOf(db), () => pools.shares());
+  budget.limitedBy(dialectOf(db), () => serverLimit(db));
 }
 
 function mustBeJoined(dataSource: DataSource): DataSource {

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vites
 import { sqlBackends, type TestDatabase } from '../../../../../test/support/backends.js';
 import { Clock } from '../../kernel/clock.js';
 import { TandemError } from '../../kernel/errors.js';
+import { poolsOf } from './acquire.js';
 import { tandemDataSource } from './tandem-data-source.js';
 import { TypeOrmUnitOfWork } from './typeorm-unit-of-work.js';
 
@@ -58,7 +59,8 @@ describe.each(sqlBackends())('unit of work on $name, pool of 1', (backend) => {
     class ItemsModule {}
     app = await NestFactory.createApplicationContext(ItemsModule, { logger: ['error'] });
     items = app.get(Items);
-    units = new TypeOrmUnitOfWork(items.ds, new Clock(), { acquireTimeoutMs: 700 });
+    units = new TypeOrmUnitOfWork(items.ds, new Clock());
+    poolsOf(items.ds).configure({ queryPoolSize: 0, workerPoolSize: 0, acquireTimeoutMs: 700 });
     custom = items.repo.extend(extended());
   });
   afterAll(async () => {
@@ -289,8 +291,8 @@ describe.each(sqlBackends())('unit of work on $name, pool of 1', (backend) => {
   });
 
   it('20 units at once take turns on the only connection', async () => {
-    const patient = new TypeOrmUnitOfWork(items.ds, new Clock());
-    await Promise.all(Array.from({ length: 20 }, () => patient.run(() => items.repo.increment({ id: 1 }, 'n', 1))));
+    poolsOf(items.ds).configure({ acquireTimeoutMs: 5_000 });
+    await Promise.all(Array.from({ length: 20 }, () => units.run(() => items.repo.increment({ id: 1 }, 'n', 1))));
     expect(await rows()).toEqual([[1, 20]]);
   });
 

@@ -3,7 +3,7 @@ import type { DataSource } from 'typeorm';
 import { Clock } from '../../kernel/clock.js';
 import { isTandemError, TandemError } from '../../kernel/errors.js';
 import { UnitOfWork, type Unit, type UnitKind, type UnitOptions } from '../../kernel/unit-of-work.js';
-import { ACQUIRE_TIMEOUT_MS } from './acquire.js';
+import { useFor } from './acquire.js';
 import { IdleWatch } from './idle-watch.js';
 import { isStaleConnection } from './pooled-connection.js';
 import { isConnectionLost, isDiskFull, isRetryable } from './sql-errors.js';
@@ -11,8 +11,6 @@ import { sqlOf } from './sql.js';
 import { TypeOrmUnit, unitOn } from './typeorm-unit.js';
 
 export interface TypeOrmUnitOfWorkOptions {
-  /** How long a unit waits for a connection of the pool, in milliseconds. Default 5,000. */
-  readonly acquireTimeoutMs?: number;
   /** How long nothing may be sent in an open unit before it is rolled back, in milliseconds. Default 9,000, after `handlerTimeoutMs` and before the limit that `tandemDataSource` sets in the database. */
   readonly idleTimeoutMs?: number;
 }
@@ -27,7 +25,6 @@ const LONGEST_PAUSE_MS = 1_000;
 /** Units of work on one joined data source. */
 export class TypeOrmUnitOfWork extends UnitOfWork {
   private readonly logger = new Logger('Tandem');
-  private readonly acquireTimeoutMs: number;
   private readonly idleWatch: IdleWatch;
   private savepoints = 0;
 
@@ -37,7 +34,6 @@ export class TypeOrmUnitOfWork extends UnitOfWork {
     options: TypeOrmUnitOfWorkOptions = {},
   ) {
     super();
-    this.acquireTimeoutMs = options.acquireTimeoutMs ?? ACQUIRE_TIMEOUT_MS;
     this.idleWatch = new IdleWatch(options.idleTimeoutMs ?? IDLE_TIMEOUT_MS);
   }
 
@@ -79,9 +75,10 @@ export class TypeOrmUnitOfWork extends UnitOfWork {
 
   private async repeated<T>(work: Work<T>, { kind = 'write', tries = 5, deadlineMs = 15_000 }: UnitOptions): Promise<T> {
     const deadline = this.clock.now() + deadlineMs;
-    const { acquireTimeoutMs, idleWatch } = this;
+    const { idleWatch } = this;
+    const use = useFor(kind);
     for (let attempt = 1; ; attempt++) {
-      const unit = new TypeOrmUnit(this.dataSource, { kind, attempt, acquireTimeoutMs, idleWatch });
+      const unit = new TypeOrmUnit(this.dataSource, { kind, attempt, use, idleWatch });
       const outcome = await this.once(unit, work);
       if (outcome.ok) {
         this.runAfterCommit(unit);
@@ -125,7 +122,7 @@ export class TypeOrmUnitOfWork extends UnitOfWork {
   }
 
   /** The command has been committed: what follows it can fail, but not undo it. */
-  private async reported(task: () => void | Promise<void>): Promise<void> {
+  private async reported(task: () => unknown): Promise<void> {
     try {
       await task();
     } catch (error) {

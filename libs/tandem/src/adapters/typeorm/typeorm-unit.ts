@@ -1,5 +1,6 @@
 import { finished, type Readable } from 'node:stream';
 import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
+import type { ConnectionUse } from '../../kernel/connection-use.js';
 import { TandemError } from '../../kernel/errors.js';
 import { scopes, Unit, unitClosed, type UnitKind } from '../../kernel/unit-of-work.js';
 import { pooledConnection } from './acquire.js';
@@ -13,7 +14,8 @@ import { bindUnit, type Sql } from './sql.js';
 export interface TypeOrmUnitOptions {
   readonly kind: UnitKind;
   readonly attempt: number;
-  readonly acquireTimeoutMs: number;
+  /** Which pool the connection is of. */
+  readonly use: ConnectionUse;
   readonly idleWatch?: IdleWatch;
 }
 
@@ -43,7 +45,7 @@ export class TypeOrmUnit extends Unit implements WatchedUnit {
     private readonly options: TypeOrmUnitOptions,
   ) {
     super(options.kind, options.attempt);
-    this.connection = pooledConnection(dataSource, () => this.giveUp(this.connection.doomed()));
+    this.connection = pooledConnection(dataSource, options.use, () => this.giveUp(this.connection.doomed()));
     this.watchRunner();
     const sql: Sql = {
       dialect: this.connection.dialect,
@@ -71,7 +73,7 @@ export class TypeOrmUnit extends Unit implements WatchedUnit {
 
   /** Takes the connection, once; nothing is sent on it. */
   connect(): Promise<void> {
-    this.connected ??= this.connection.connect(this.options.acquireTimeoutMs);
+    this.connected ??= this.connection.connect();
     return this.connected;
   }
 

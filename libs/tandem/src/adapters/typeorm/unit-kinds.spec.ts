@@ -5,6 +5,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vites
 import { sqlBackends, type TestDatabase } from '../../../../../test/support/backends.js';
 import { Clock } from '../../kernel/clock.js';
 import { currentUnit } from '../../kernel/unit-of-work.js';
+import { poolsOf } from './acquire.js';
 import { managerOf, sqlOf, sqlOutside } from './sql.js';
 import { tandemDataSource } from './tandem-data-source.js';
 import { TypeOrmUnitOfWork } from './typeorm-unit-of-work.js';
@@ -34,7 +35,7 @@ describe.each(sqlBackends())('kinds of units on $name', (backend) => {
     await database.drop();
   });
   beforeEach(async () => {
-    units = new TypeOrmUnitOfWork(ds, new Clock(), { acquireTimeoutMs: 1_000 });
+    units = new TypeOrmUnitOfWork(ds, new Clock());
     await ds.query('delete from item');
   });
 
@@ -43,7 +44,8 @@ describe.each(sqlBackends())('kinds of units on $name', (backend) => {
 
   it('a snapshot that needs no SQL takes no connection', async () => {
     const narrow = await source({ poolSize: 1 });
-    const own = new TypeOrmUnitOfWork(narrow, new Clock(), { acquireTimeoutMs: 300 });
+    const own = new TypeOrmUnitOfWork(narrow, new Clock());
+    poolsOf(narrow).configure({ queryPoolSize: 0, workerPoolSize: 0, acquireTimeoutMs: 300 });
     await own.run(async () => {
       expect(await own.outside(() => own.run(async () => 'cached', { kind: 'snapshot' }))).toBe('cached');
       await expect(own.outside(() => own.run(() => narrow.query('select 1'), { kind: 'snapshot' }))).rejects.toMatchObject({ code: 'TANDEM_ACQUIRE_TIMEOUT' });

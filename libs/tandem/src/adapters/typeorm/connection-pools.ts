@@ -1,0 +1,154 @@
+/**
+ * The pools of a joined data source. Commands have TypeORM's own; queries and workers have one each, made by the same driver with
+ * the same settings, which opens its first connection when it is first asked for one. A pool of size 0 is none: who would use it
+ * shares TypeORM's. To TypeORM a pool is a driver: each has a copy of the data source's driver that differs in its pool only.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { DataSource, QueryRunner } from 'typeorm';
+import type { ConnectionUse } from '../../kernel/connection-use.js';
+import { TandemError } from '../../kernel/errors.js';
+import type { PoolTwins, TwinPool } from './pool-twins.js';
+
+export interface PoolSettings {
+  readonly queryPoolSize: number;
+  readonly workerPoolSize: number;
+  readonly acquireTimeoutMs: number;
+  /** Units of work end by themselves, committed or not; who closes the data source gives them this long. */
+  readonly closeWithinMs: number;
+}
+
+export const POOL_DEFAULTS: PoolSettings = { queryPoolSize: 5, workerPoolSize: 8, acquireTimeoutMs: 5_000, closeWithinMs: 5_000 };
+
+/** Where a connection is taken from, and how that is told when none is free. */
+export interface PoolPlace {
+  newRunner(mode?: 'master' | 'slave'): QueryRunner;
+  acquireTimeoutMs(): number;
+  /** @throws TANDEM_STORAGE_UNAVAILABLE while the pools are being closed. */
+  enter(holder: Holder): void;
+  leave(holder: Holder): void;
+  full(): TandemError;
+}
+
+/** Who has a connection out. */
+export interface Holder {
+  /** Ends it whatever is done with it, for good. */
+  cutOff(error: TandemError): Promise<void>;
+}
+
+interface OwnPool {
+  readonly driver: DataSource['driver'];
+  readonly pool: TwinPool;
+}
+
+const NAMES: Record<ConnectionUse, string> = { command: 'commands', query: 'queries', worker: 'workers' };
+const OPTION: Record<ConnectionUse, string> = {
+  command: '`poolSize` of the data source',
+  query: '`queryPoolSize` of typeOrmStorage',
+  worker: '`workerPoolSize` of typeOrmStorage',
+};
+const LOOK_EVERY_MS = 10;
+
+export class ConnectionPools {
+  private settings = POOL_DEFAULTS;
+  private readonly own = new Map<ConnectionUse, OwnPool>();
+  private readonly holders = new Set<Holder>();
+  private closing = false;
+  private readonly places: Readonly<Record<ConnectionUse, PoolPlace>> = { command: this.newPlace('command'), query: this.newPlace('query'), worker: this.newPlace('worker') };
+
+  constructor(
+    private readonly dataSource: DataSource,
+    private readonly twins?: PoolTwins,
+  ) {}
+
+  /** Before the first connection of a pool is taken. */
+  configure(settings: Partial<PoolSettings>): void {
+    this.settings = { ...this.settings, ...Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined)) };
+  }
+
+  /** How many connections who takes one for this use may have out at once, with those who share the pool. */
+  sizeFor(use: ConnectionUse): number {
+    return this.sizeOfOwn(use) || (this.twins?.size ?? 0);
+  }
+
+  /** Each pool that there is, with its size. */
+  shares(): readonly { readonly of: string; readonly atMost: number }[] {
+    const sharing = (['query', 'worker'] as const).filter((use) => this.sizeOfOwn(use) === 0).map((use) => NAMES[use]);
+    const others = (['query', 'worker'] as const).filter((use) => this.sizeOfOwn(use) > 0).map((use) => ({ of: NAMES[use], atMost: this.sizeOfOwn(use) }));
+    return [{ of: [NAMES.command, ...sharing].join(' and '), atMost: this.sizeFor('command') }, ...others];
+  }
+
+  placeFor(use: ConnectionUse): PoolPlace {
+    return this.places[use];
+  }
+
+  /** Waits for what is out, cuts off what does not come back, and ends the pools; TypeORM's own is ended by `end`. */
+  async close(end: () => Promise<void>): Promise<void> {
+    await this.comeBack();
+    this.closing = true;
+    try {
+      await Promise.all([...this.holders].map((holder) => holder.cutOff(closed())));
+      await end();
+      const pools = [...this.own.values()];
+      this.own.clear();
+      await Promise.all(pools.map(({ pool }) => new Promise<void>((resolve, reject) => pool.end((error) => (error ? reject(error) : resolve())))));
+    } finally {
+      this.closing = false;
+    }
+  }
+
+  /** Looks twice: whoever gives a connection back may be about to take the next. */
+  private async comeBack(): Promise<void> {
+    const until = Date.now() + this.settings.closeWithinMs;
+    for (let quiet = 0; quiet < 2 && Date.now() < until; quiet = this.holders.size === 0 ? quiet + 1 : 0) await sleep(LOOK_EVERY_MS);
+  }
+
+  private newPlace(use: ConnectionUse): PoolPlace {
+    const { holders } = this;
+    return {
+      newRunner: (mode) => this.newRunner(use, mode),
+      acquireTimeoutMs: () => this.settings.acquireTimeoutMs,
+      enter: (holder) => {
+        if (this.closing) throw closed();
+        holders.add(holder);
+      },
+      leave: (holder) => void holders.delete(holder),
+      full: () => this.full(use),
+    };
+  }
+
+  /** As `DataSource.createQueryRunner`, on this use's pool. Nothing is taken from it yet. */
+  private newRunner(use: ConnectionUse, mode: 'master' | 'slave' = 'master'): QueryRunner {
+    const runner = this.driverFor(use).createQueryRunner(mode);
+    return Object.assign(runner, { manager: this.dataSource.createEntityManager(runner) });
+  }
+
+  private full(use: ConnectionUse): TandemError {
+    const size = this.sizeFor(use);
+    const option = this.sizeOfOwn(use) > 0 ? OPTION[use] : OPTION.command;
+    return new TandemError(
+      'TANDEM_ACQUIRE_TIMEOUT',
+      `No connection for ${NAMES[use]} within ${this.settings.acquireTimeoutMs} ms: ${size === 1 ? 'the only one of its pool is' : `all ${size || ''} of its pool are`} in use`,
+      { data: { pool: use, size }, next: `Look for what holds connections for long, or for code that asks for a second one while it holds one; else raise ${option}.` },
+    );
+  }
+
+  private sizeOfOwn(use: ConnectionUse): number {
+    if (!this.twins || use === 'command') return 0;
+    return use === 'query' ? this.settings.queryPoolSize : this.settings.workerPoolSize;
+  }
+
+  private driverFor(use: ConnectionUse): DataSource['driver'] {
+    const { driver, isInitialized } = this.dataSource;
+    const size = this.sizeOfOwn(use);
+    if (size === 0 || !isInitialized) return driver;
+    const known = this.own.get(use);
+    if (known) return known.driver;
+    const pool = this.twins!.open(size);
+    if (!pool) return driver;
+    const mine = Object.create(driver, { [driver.options.type === 'postgres' ? 'master' : 'pool']: { value: pool } }) as typeof driver;
+    this.own.set(use, { driver: mine, pool });
+    return mine;
+  }
+}
+
+const closed = (): TandemError => new TandemError('TANDEM_STORAGE_UNAVAILABLE', 'The data source is closed, or being closed');

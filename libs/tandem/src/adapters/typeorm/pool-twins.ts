@@ -1,0 +1,92 @@
+import { Logger } from '@nestjs/common';
+import { MYSQL_SESSION } from './session-settings.js';
+
+/** A driver module as TypeORM takes it by its option `driver`, and more pools like the one that TypeORM makes with it. */
+export interface PoolTwins {
+  readonly driver: unknown;
+  /** How many connections TypeORM's own pool holds at most. */
+  readonly size: number;
+  /** Another pool with the same settings, which connects when somebody asks it to. Undefined before TypeORM has made its own. */
+  open(size: number): TwinPool | undefined;
+}
+
+export interface TwinPool {
+  end(done: (error?: Error | null) => void): void;
+}
+
+/** The default of both drivers, and so of TypeORM. */
+const DRIVERS_POOL_SIZE = 10;
+
+interface MysqlPool extends TwinPool {
+  on(event: 'connection', listener: (session: Session) => void): unknown;
+}
+interface Session {
+  query(text: string, callback: (error: Error | null) => void): unknown;
+  destroy(): void;
+}
+interface MysqlConfig {
+  readonly connectionLimit?: number;
+}
+export interface MysqlDriver {
+  createPool(config: MysqlConfig): MysqlPool;
+}
+
+export function mysqlTwins(driver: MysqlDriver): PoolTwins {
+  let config: MysqlConfig | undefined;
+  const create = (given: MysqlConfig) => withSessionSettings(driver.createPool(given));
+  return {
+    driver: Object.create(driver, { createPool: { value: (given: MysqlConfig) => create((config = given)) } }) as unknown,
+    get size() {
+      return config?.connectionLimit ?? DRIVERS_POOL_SIZE;
+    },
+    open: (size) => config && create({ ...config, connectionLimit: size }),
+  };
+}
+
+function withSessionSettings(pool: MysqlPool): MysqlPool {
+  pool.on('connection', (session) => {
+    for (const text of MYSQL_SESSION) {
+      // Queued before the first statement of whoever waits for the connection. Without its settings it must not be used.
+      session.query(text, (error) => {
+        if (!error) return;
+        new Logger('Tandem').error(`A database session refused its settings and was closed: ${error.message}`);
+        session.destroy();
+      });
+    }
+  });
+  return pool;
+}
+
+interface PgPool extends TwinPool {
+  on(event: 'error', listener: (error: Error) => void): unknown;
+}
+interface PgConfig {
+  readonly max?: number;
+}
+type PgPoolClass = new (config: PgConfig) => PgPool;
+export interface PgDriver {
+  readonly Pool: PgPoolClass;
+}
+
+/** @param onIdleError told when a connection is lost that nobody uses: without a listener that would end the process. */
+export function postgresTwins(driver: PgDriver, onIdleError: (error: Error) => void): PoolTwins {
+  let config: PgConfig | undefined;
+  class RememberedPool extends driver.Pool {
+    constructor(given: PgConfig) {
+      super(given);
+      config = given;
+    }
+  }
+  return {
+    driver: Object.create(driver, { Pool: { value: RememberedPool, enumerable: true } }) as unknown,
+    get size() {
+      return config?.max ?? DRIVERS_POOL_SIZE;
+    },
+    open(size) {
+      if (!config) return undefined;
+      const pool = new driver.Pool({ ...config, max: size });
+      pool.on('error', onIdleError);
+      return pool;
+    },
+  };
+}
