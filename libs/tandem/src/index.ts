@@ -7,6 +7,7 @@ export type { Identity } from './kernel/request-settings.js';
 
 // Write
 export { UnitOfWork, type UnitOfWorkChoice } from './write/command/unit-of-work.decorator.js';
+export { afterCommit } from './kernel/after-commit.js';
 export { DurableSaga, type DurableSagaOptions } from './write/saga/durable-saga.js';
 export { QueuedCommand, type QueuedCommandOptions } from './jobs/queued-command.js';
 export { DurableJobs, type Enqueued, type EnqueueOptions } from './jobs/durable-jobs.js';

@@ -75,15 +75,15 @@ export abstract class Unit {
   }
 
   /** Runs after the outermost COMMIT, outside the unit, in order; an error in it is reported and never undoes the command. @throws TANDEM_UNIT_OF_WORK_CLOSED */
-  afterCommit(task: () => void): void {
+  afterCommit(task: () => unknown): void {
     if (this.settled) throw unitClosed();
     this.add(AFTER_COMMIT, task);
   }
 
   /** After COMMIT, or after rollback, which has no use for them: none is taken any more. */
-  takeAfterCommitTasks(): (() => void)[] {
+  takeAfterCommitTasks(): (() => unknown)[] {
     this.settled = true;
-    return this.listOf<() => void>(AFTER_COMMIT);
+    return this.listOf<() => unknown>(AFTER_COMMIT);
   }
 }
 
@@ -116,9 +116,7 @@ export abstract class UnitOfWork {
 
   /** The open unit that the caller runs in. @throws TANDEM_UNIT_OF_WORK_CLOSED when that unit, or the savepoint in it, has ended. */
   get current(): Unit | undefined {
-    const scope = scopes.getStore();
-    if (scope && (scope.isEnded || !scope.unit.isOpen)) throw unitClosed();
-    return scope?.unit;
+    return openUnit();
   }
 
   /** The open `write` unit that the caller runs in; TANDEM_UNIT_OF_WORK_REQUIRED without one. @throws TANDEM_UNIT_OF_WORK_CLOSED as `current` does. */
@@ -158,6 +156,13 @@ function isWithin(scope: UnitScope | undefined, outer: UnitScope): boolean {
 
 /** For adapters: the scope that code runs in. */
 export const scopes = new AsyncLocalStorage<UnitScope | undefined>();
+
+/** As `UnitOfWork.current`. */
+export function openUnit(): Unit | undefined {
+  const scope = scopes.getStore();
+  if (scope && (scope.isEnded || !scope.unit.isOpen)) throw unitClosed();
+  return scope?.unit;
+}
 
 export const currentUnit = (): Unit | undefined => scopes.getStore()?.unit;
 
