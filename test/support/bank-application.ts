@@ -56,7 +56,7 @@ export interface BankOptions extends TandemSettings {
 export async function startBank(place: BankPlace, { providers = [], without = [], entities: ownEntities = [], poolSize = 6, ...settings }: BankOptions = {}): Promise<Bank> {
   const entities = [...bankEntities, ...ownEntities];
   const migrations = tandemMigrations();
-  const storage = place.embedded?.storage ?? typeOrmStorage();
+  const storage = place.embedded?.storage ?? typeOrmStorage({ queryPoolSize: 2, workerPoolSize: 4 });
   const jobs = place.embedded?.jobs ?? bullMqJobs({ connection: place.redisUrl ?? { postgres: place.database!.url }, queuePrefix: place.queuePrefix });
   const dataSource = async (): Promise<DataSourceOptions> => ({
     ...(place.embedded ? await place.embedded.typeOrmOptions() : place.database!.dataSourceOptions),

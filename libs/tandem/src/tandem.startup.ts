@@ -5,6 +5,7 @@ import { ApplicationMap, type Provided } from './kernel/registry/application-map
 import { handlerProblems } from './kernel/registry/handler-rules.js';
 import { reportWiring } from './kernel/registry/report-wiring.js';
 import { messageKindOf } from './kernel/handler-metadata.js';
+import { UnitOfWork } from './kernel/unit-of-work.js';
 import type { Consumer } from './events/consumer.js';
 import { checkConsumers, type DeclaredConsumer, eventNameProblems } from './events/consumer-rules.js';
 import { ConsumerRuntime } from './events/consumer-runtime.js';
@@ -16,6 +17,7 @@ import { projectionConsumer } from './read/projection/projection-consumer.js';
 import { RowStore } from './read/projection/row-store.js';
 import { projectionProblems } from './read/projection/wiring.js';
 import { queryProblems } from './read/query/query-rules.js';
+import { unitOfWorkProblems } from './write/command/unit-of-work-rules.js';
 import { queuedCommandProblems, queuedCommandsOf } from './write/queued-command-rules.js';
 import { durableSagaOf } from './write/saga/durable-saga.js';
 import { sagaConsumer } from './write/saga/saga-consumer.js';
@@ -38,6 +40,7 @@ export class TandemStartup {
     private readonly jobs: JobRuntime,
     private readonly checker: ConsistencyChecker,
     private readonly budget: ConnectionBudget,
+    private readonly units: UnitOfWork,
   ) {}
 
   /** Before anything is served. @throws TANDEM_WIRING with every mistake at once; what StorageCheck throws. */
@@ -54,6 +57,7 @@ export class TandemStartup {
       ...declared.problems,
       ...eventNameProblems(provided),
       ...queuedCommandProblems(provided),
+      ...unitOfWorkProblems(provided, this.units),
       ...projectionProblems(projections, this.rows),
       ...queryProblems(queries, projections),
       ...rules.problems,

@@ -61,6 +61,10 @@ export class EventCapture {
         'TANDEM_EVENT_OUTSIDE_COMMAND',
         `${events[0]?.constructor.name} was published by an immediate projection, or by code that its command does not wait for`,
       );
+    if (unit?.kind === 'elsewhere')
+      throw new TandemError('TANDEM_OTHER_DATA_SOURCE', `${events[0]?.constructor.name} was published in a unit of work on another data source than the log's`, {
+        next: 'Publish it from a command on the data source of the log, which is the default one unless typeOrmStorage names another.',
+      });
     if (unit && unit.kind !== 'write')
       throw new TandemError('TANDEM_EVENT_OUTSIDE_COMMAND', `${events[0]?.constructor.name} was published inside a ${unit.kind === 'consumer' ? 'projection or saga' : 'query'}`);
     const copy = [...events];

@@ -1,13 +1,14 @@
 /**
- * A *unit of work* is one transaction on one connection, carried by AsyncLocalStorage. Three kinds: `write` (a command: may
- * append events), `consumer` (a batch of a projection or saga: may not), `snapshot` (a query: READ ONLY, repeatable read).
+ * A *unit of work* is one transaction on one connection, carried by AsyncLocalStorage. Four kinds: `write` (a command: may
+ * append events), `consumer` (a batch of a projection or saga: may not), `snapshot` (a query: READ ONLY, repeatable read),
+ * `elsewhere` (a command on another data source than the log's: no events, no jobs).
  * States: open → committed | rolled back. An open unit may be *doomed*: the database has ended its transaction, whatever the
  * handler catches, so it can only roll back.
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { TandemError } from './errors.js';
 
-export type UnitKind = 'write' | 'consumer' | 'snapshot';
+export type UnitKind = 'write' | 'consumer' | 'snapshot' | 'elsewhere';
 
 /** What code adds to a unit's list, with where and when. */
 interface Entry {
@@ -88,8 +89,10 @@ export abstract class Unit {
 }
 
 export interface UnitOptions {
-  /** Default `write`. */
+  /** Default `write`; `elsewhere` follows from `dataSource`. */
   readonly kind?: UnitKind;
+  /** Name of a data source other than the log's, to run a `write` there: it may publish no events and queue no jobs. Default the log's own. */
+  readonly dataSource?: string;
   /** How often the work may run in all when the database asks for a repeat (deadlock, lock time-out, serialization). Default 5. */
   readonly tries?: number;
   /** No repeat starts later than this, in milliseconds after the first start. Default 15,000. */
@@ -113,6 +116,11 @@ export abstract class UnitOfWork {
 
   /** True when the database asked for a repeat, went away or is full: not the fault of what ran. */
   abstract isTransient(error: unknown): boolean;
+
+  /** Why no unit can run on the data source of this name, or undefined where one can. */
+  problemOf(dataSource: string): string | undefined {
+    return `there is no data source "${dataSource}"`;
+  }
 
   /** The open unit that the caller runs in. @throws TANDEM_UNIT_OF_WORK_CLOSED when that unit, or the savepoint in it, has ended. */
   get current(): Unit | undefined {

@@ -41,6 +41,8 @@ function effectProblems(command: Type<object>, handler: Provided): string[] {
   const effect = queuedCommandOf(command)?.effect;
   const choice = unitOfWorkChoiceOf(handler.type);
   if (effect === 'sql' && choice === 'none') return [`${command.name} is queued with effect 'sql', but ${placeOf(handler)} says @UnitOfWork('none')`];
+  if (effect === 'sql' && choice && choice !== 'none' && choice.dataSource !== undefined)
+    return [`${command.name} is queued with effect 'sql', but ${placeOf(handler)} runs on the data source "${choice.dataSource}", where its job is not`];
   if (effect === 'external' && choice && choice !== 'none') return [`${command.name} is queued with effect 'external', but ${placeOf(handler)} asks for a unit of work`];
   return [];
 }

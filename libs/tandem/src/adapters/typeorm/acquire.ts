@@ -23,7 +23,7 @@ export function setPools(dataSource: DataSource, made: ConnectionPools): void {
 /** Which pool a transaction of this kind runs on; without a kind, a look or a short transaction of Tandem's own. */
 export function useFor(kind?: UnitKind): ConnectionUse {
   if (kind === 'consumer' || isWorker()) return 'worker';
-  return kind === 'write' ? 'command' : 'query';
+  return kind === 'write' || kind === 'elsewhere' ? 'command' : 'query';
 }
 
 /** A connection that nothing has been sent on: not yet taken from the pool. */

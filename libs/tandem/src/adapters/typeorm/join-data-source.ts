@@ -8,6 +8,7 @@ import { isConnectionLost, isServerFull, serverFull } from './sql-errors.js';
 import { unitOn } from './typeorm-unit.js';
 
 const joined = new WeakSet<DataSource>();
+const guarded = new WeakSet<DataSource>();
 
 /** Whether what hangs on this data source runs in the unit of work that is open. */
 export const isJoined = (dataSource: DataSource): boolean => joined.has(dataSource);
@@ -21,8 +22,18 @@ export function joinDataSource(dataSource: DataSource): DataSource {
   joined.add(dataSource);
   const runner = (): QueryRunner | undefined => unitOn(dataSource)?.runner;
   joinManager(dataSource, runner);
-  joinSource(dataSource, runner);
+  joinQueries(dataSource, runner, (mode) => outsideRunner(poolsOf(dataSource).placeFor(isWorker() ? 'worker' : 'command'), mode));
+  joinLife(dataSource);
   return dataSource;
+}
+
+/** What hangs on a data source that is not joined is refused inside units of work: it would commit by itself, and nobody would see it. */
+export function guardDataSource(dataSource: DataSource): void {
+  if (joined.has(dataSource) || guarded.has(dataSource)) return;
+  guarded.add(dataSource);
+  const runner = (): QueryRunner | undefined => unitOn(dataSource)?.runner;
+  joinManager(dataSource, runner);
+  joinQueries(dataSource, runner);
 }
 
 function joinManager(dataSource: DataSource, runner: () => QueryRunner | undefined): void {
@@ -42,20 +53,24 @@ function joinManager(dataSource: DataSource, runner: () => QueryRunner | undefin
   });
 }
 
-function joinSource(dataSource: DataSource, runner: () => QueryRunner | undefined): void {
+function joinQueries(dataSource: DataSource, runner: () => QueryRunner | undefined, newRunner = dataSource.createQueryRunner.bind(dataSource)): void {
   const query = dataSource.query.bind(dataSource) as (text: string, params?: unknown, given?: QueryRunner) => Promise<unknown>;
   const createQueryBuilder = dataSource.createQueryBuilder.bind(dataSource) as (...args: unknown[]) => unknown;
-  const initialize = dataSource.initialize.bind(dataSource);
-  const destroy = dataSource.destroy.bind(dataSource);
-  const pools = poolsOf(dataSource);
   Object.assign(dataSource, {
     query: async (text: string, params?: unknown, given?: QueryRunner) => query(text, params, given ?? runner()),
     createQueryBuilder: (...args: [unknown?, unknown?, QueryRunner?]) =>
       args[1] ? createQueryBuilder(args[0], args[1], args[2] ?? runner()) : createQueryBuilder(args[0] ?? runner()),
     createQueryRunner: (mode?: 'master' | 'slave') => {
       if (runner()) throw new TandemError('TANDEM_SECOND_CONNECTION', 'A second connection was asked for inside a unit of work');
-      return outsideRunner(pools.placeFor(isWorker() ? 'worker' : 'command'), mode);
+      return newRunner(mode);
     },
+  });
+}
+
+function joinLife(dataSource: DataSource): void {
+  const initialize = dataSource.initialize.bind(dataSource);
+  const destroy = dataSource.destroy.bind(dataSource);
+  Object.assign(dataSource, {
     initialize: async () => {
       try {
         return await initialize();
@@ -64,7 +79,7 @@ function joinSource(dataSource: DataSource, runner: () => QueryRunner | undefine
         throw isConnectionLost(error) ? new TandemError('TANDEM_STORAGE_UNAVAILABLE', `The database ${addressOf(dataSource)} does not answer`, { cause: error }) : error;
       }
     },
-    destroy: () => pools.close(destroy),
+    destroy: () => poolsOf(dataSource).close(destroy),
   });
 }
 

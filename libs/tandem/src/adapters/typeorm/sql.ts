@@ -30,6 +30,7 @@ export function bindUnit(unit: Unit, connection: UnitConnection): void {
 
 function connectionOf(unit: Unit): UnitConnection {
   const connection = connections.get(unit);
+  if (unit.kind === 'elsewhere') throw new TandemError('TANDEM_OTHER_DATA_SOURCE', "Something of Tandem's was used in a unit of work on another data source than the log's");
   if (!connection) throw new TandemError('TANDEM_OTHER_DATA_SOURCE', 'A store of the TypeORM adapter was given a unit of work of another adapter');
   return connection;
 }

@@ -1,4 +1,5 @@
 import type { FactoryProvider } from '@nestjs/common';
+import { DiscoveryModule, DiscoveryService } from '@nestjs/core';
 import { getDataSourceToken } from '@nestjs/typeorm';
 import type { DataSource } from 'typeorm';
 import { PositionSnapshot } from '../../consistency/position-snapshot.js';
@@ -18,6 +19,7 @@ import { poolsOf } from './acquire.js';
 import { POOL_DEFAULTS } from './connection-pools.js';
 import { dialectOf } from './driver-link.js';
 import { isJoined } from './join-data-source.js';
+import { NamedDataSources } from './named-data-sources.js';
 import { CONNECTIONS_OF_COMPARISON, TypeOrmPositionSnapshot } from './position-snapshot.js';
 import { TypeOrmRowStore } from './row-store.js';
 import { SchemaCheck } from './schema-check.js';
@@ -32,6 +34,8 @@ import { TypeOrmUnitOfWork } from './typeorm-unit-of-work.js';
 export interface TypeOrmStorageOptions {
   /** Name of the TypeORM data source. Default the default one. */
   readonly dataSource?: string;
+  /** Names of other data sources that may be used inside a unit of work: what they write there commits by itself, whatever becomes of the unit. Default none: it is refused. */
+  readonly notAtomicDataSources?: readonly string[];
   /** Begins the names of Tandem's tables; the same as in `tandemMigrations`. Default `tandem_`. */
   readonly tablePrefix?: string;
   /** What to run when the schema is old, for the error message. Default `npx typeorm migration:run`. */
@@ -48,6 +52,7 @@ export interface TypeOrmStorageOptions {
 
 const OPTIONS: Readonly<Record<keyof TypeOrmStorageOptions, true>> = {
   dataSource: true,
+  notAtomicDataSources: true,
   tablePrefix: true,
   migrateCommand: true,
   queryPoolSize: true,
@@ -62,7 +67,7 @@ const WHOLE_FROM: Readonly<Partial<Record<keyof TypeOrmStorageOptions, number>>>
  * @throws TANDEM_WIRING for an unknown or wrong option, and a table prefix that is no lower-case SQL name.
  */
 export function typeOrmStorage(options: TypeOrmStorageOptions = {}): TandemStorage {
-  const { dataSource, tablePrefix, migrateCommand, idleTimeoutMs, ...pools } = checked(options);
+  const { dataSource, notAtomicDataSources = [], tablePrefix, migrateCommand, idleTimeoutMs, ...pools } = checked(options);
   const tables = tableNames(tablePrefix);
   const source = getDataSourceToken(dataSource);
   const fill = <T>(port: abstract new (...args: never[]) => T, make: (db: DataSource, ...others: never[]) => T, ...inject: unknown[]): FactoryProvider => ({
@@ -73,17 +78,20 @@ export function typeOrmStorage(options: TypeOrmStorageOptions = {}): TandemStora
   return {
     port: 'storage',
     describe: 'TypeORM',
+    imports: [DiscoveryModule],
     providers: [
       fill(
         UnitOfWork,
-        (db, clock: Clock, { role }: ProcessSettings, budget: ConnectionBudget) => {
+        (db, clock: Clock, { role }: ProcessSettings, budget: ConnectionBudget, others: NamedDataSources) => {
           usePools(mustBeJoined(db), pools, role, budget);
-          return new TypeOrmUnitOfWork(db, clock, { idleTimeoutMs });
+          return new TypeOrmUnitOfWork(db, clock, { idleTimeoutMs }, others);
         },
         Clock,
         ProcessSettings,
         ConnectionBudget,
+        NamedDataSources,
       ),
+      fill(NamedDataSources, (db, discovery: DiscoveryService) => new NamedDataSources(discovery, db, notAtomicDataSources), DiscoveryService),
       fill(StorageCheck, (db) => new SchemaCheck(db, tables, migrateCommand)),
       fill(EventLog, (db) => new SqlEventLog(db, tables)),
       fill(ConsumerStore, (db) => new SqlConsumerStore(db, tables)),

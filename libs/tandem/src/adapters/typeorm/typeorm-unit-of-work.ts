@@ -5,14 +5,19 @@ import { isTandemError, TandemError } from '../../kernel/errors.js';
 import { UnitOfWork, type Unit, type UnitKind, type UnitOptions } from '../../kernel/unit-of-work.js';
 import { useFor } from './acquire.js';
 import { IdleWatch } from './idle-watch.js';
+import type { NamedDataSources } from './named-data-sources.js';
 import { isStaleConnection } from './pooled-connection.js';
 import { isConnectionLost, isDiskFull, isRetryable } from './sql-errors.js';
-import { sqlOf } from './sql.js';
 import { TypeOrmUnit, unitOn } from './typeorm-unit.js';
 
 export interface TypeOrmUnitOfWorkOptions {
   /** How long nothing may be sent in an open unit before it is rolled back, in milliseconds. Default 9,000, after `handlerTimeoutMs` and before the limit that `tandemDataSource` sets in the database. */
   readonly idleTimeoutMs?: number;
+}
+
+interface UnitPlace {
+  readonly on: DataSource;
+  readonly kind: UnitKind;
 }
 
 type Work<T> = (unit: Unit) => Promise<T>;
@@ -32,14 +37,27 @@ export class TypeOrmUnitOfWork extends UnitOfWork {
     private readonly dataSource: DataSource,
     private readonly clock: Clock,
     options: TypeOrmUnitOfWorkOptions = {},
+    private readonly others?: NamedDataSources,
   ) {
     super();
     this.idleWatch = new IdleWatch(options.idleTimeoutMs ?? IDLE_TIMEOUT_MS);
   }
 
   async run<T>(work: Work<T>, options: UnitOptions = {}): Promise<T> {
-    const around = unitOn(this.dataSource);
-    return around ? this.within(around, work, options.kind ?? 'write') : this.repeated(work, options);
+    const { kind = 'write', dataSource } = options;
+    const on = dataSource === undefined ? this.dataSource : this.named(dataSource);
+    const place: UnitPlace = { on, kind: on === this.dataSource ? kind : 'elsewhere' };
+    const around = unitOn(on, 'strictly');
+    return around ? this.within(around, work, place.kind) : this.repeated(place, work, options);
+  }
+
+  override problemOf(dataSource: string): string | undefined {
+    return this.others ? this.others.problemOf(dataSource) : super.problemOf(dataSource);
+  }
+
+  private named(name: string): DataSource {
+    if (!this.others) throw new TandemError('TANDEM_WIRING', `A unit of work was to run on "${name}": ${super.problemOf(name)}`);
+    return this.others.named(name);
   }
 
   isTransient(error: unknown): boolean {
@@ -59,7 +77,7 @@ export class TypeOrmUnitOfWork extends UnitOfWork {
   private savepoint<T>(unit: TypeOrmUnit, work: Work<T>): Promise<T> {
     const name = `tandem_${++this.savepoints}`;
     return unit.inSavepoint(async () => {
-      const sql = sqlOf(unit);
+      const { sql } = unit;
       await sql.query(`SAVEPOINT ${name}`);
       try {
         const value = await work(unit);
@@ -73,12 +91,12 @@ export class TypeOrmUnitOfWork extends UnitOfWork {
     });
   }
 
-  private async repeated<T>(work: Work<T>, { kind = 'write', tries = 5, deadlineMs = 15_000 }: UnitOptions): Promise<T> {
+  private async repeated<T>({ on, kind }: UnitPlace, work: Work<T>, { tries = 5, deadlineMs = 15_000 }: UnitOptions): Promise<T> {
     const deadline = this.clock.now() + deadlineMs;
     const { idleWatch } = this;
     const use = useFor(kind);
     for (let attempt = 1; ; attempt++) {
-      const unit = new TypeOrmUnit(this.dataSource, { kind, attempt, use, idleWatch });
+      const unit = new TypeOrmUnit(on, { kind, attempt, use, idleWatch });
       const outcome = await this.once(unit, work);
       if (outcome.ok) {
         this.runAfterCommit(unit);

@@ -4,6 +4,7 @@ import type { ConnectionUse } from '../../kernel/connection-use.js';
 import { TandemError } from '../../kernel/errors.js';
 import { scopes, Unit, unitClosed, type UnitKind } from '../../kernel/unit-of-work.js';
 import { pooledConnection } from './acquire.js';
+import { mayStandBeside, otherDataSource } from './data-source-names.js';
 import type { IdleWatch, WatchedUnit } from './idle-watch.js';
 import { NamedSavepoints, type SavepointAct } from './named-savepoints.js';
 import { Place } from './place.js';
@@ -19,11 +20,14 @@ export interface TypeOrmUnitOptions {
   readonly idleWatch?: IdleWatch;
 }
 
-/** The open unit that the caller runs in, if any. @throws TANDEM_UNIT_OF_WORK_CLOSED, TANDEM_OTHER_DATA_SOURCE */
-export function unitOn(dataSource: DataSource): TypeOrmUnit | undefined {
+/** The open unit on this data source that the caller runs in, if any. `strictly`: one on another data source is refused although that is allowed for statements. @throws TANDEM_UNIT_OF_WORK_CLOSED, TANDEM_OTHER_DATA_SOURCE */
+export function unitOn(dataSource: DataSource, how?: 'strictly'): TypeOrmUnit | undefined {
   const unit = scopes.getStore()?.unit;
   if (!unit) return undefined;
-  if (!(unit instanceof TypeOrmUnit) || unit.dataSource !== dataSource) throw new TandemError('TANDEM_OTHER_DATA_SOURCE', 'A second data source was used inside a unit of work');
+  if (!(unit instanceof TypeOrmUnit) || unit.dataSource !== dataSource) {
+    if (!how && mayStandBeside(dataSource)) return undefined;
+    throw otherDataSource(dataSource, unit instanceof TypeOrmUnit ? unit.dataSource : undefined);
+  }
   if (!unit.isOpen) throw unit.whyClosed();
   return unit;
 }
@@ -35,6 +39,8 @@ export class TypeOrmUnit extends Unit implements WatchedUnit {
   private innermost = this.root;
   private givenUp: TandemError | undefined;
   private rejectWork: ((error: TandemError) => void) | undefined;
+  /** Statements of Tandem's own. */
+  readonly sql: Sql;
   private readonly savepoints = new NamedSavepoints();
   private stream: Readable | undefined;
   private connected: Promise<void> | undefined;
@@ -47,11 +53,11 @@ export class TypeOrmUnit extends Unit implements WatchedUnit {
     super(options.kind, options.attempt);
     this.connection = pooledConnection(dataSource, options.use, () => this.giveUp(this.connection.doomed()));
     this.watchRunner();
-    const sql: Sql = {
+    this.sql = {
       dialect: this.connection.dialect,
       query: <R>(text: string, params?: readonly unknown[]) => this.inTurn(text, () => this.connection.send<R>(text, params)),
     };
-    bindUnit(this, { sql, manager: this.runner.manager, commitWith: <R>(text: string, params: readonly unknown[]) => this.commitWith<R>(text, params) });
+    bindUnit(this, { sql: this.sql, manager: this.runner.manager, commitWith: <R>(text: string, params: readonly unknown[]) => this.commitWith<R>(text, params) });
   }
 
   get runner(): QueryRunner {
