@@ -2,12 +2,12 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 
 /**
  * What a connection to the database is taken for. Each use has a pool of its own, so that a burst of one keeps nobody else waiting:
- * `command` for units of work of commands and whatever the application does outside of one, `query` for snapshots and the short
- * looks of operators and caches, `worker` for batches, jobs and the reconciler.
+ * `command` for units of work of commands, `query` for snapshots and the short looks of operators and caches, `worker` for batches,
+ * jobs and the reconciler, `outside` for what the application does outside of units of work.
  */
-export type ConnectionUse = 'command' | 'query' | 'worker';
+export type ConnectionUse = 'command' | 'query' | 'worker' | 'outside';
 
-export const CONNECTION_USES: readonly ConnectionUse[] = ['command', 'query', 'worker'];
+export const CONNECTION_USES: readonly ConnectionUse[] = ['command', 'query', 'worker', 'outside'];
 
 const workers = new AsyncLocalStorage<true>();
 

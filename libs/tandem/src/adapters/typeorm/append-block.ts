@@ -22,6 +22,12 @@ export function fitsInBlock(events: readonly PendingEvent[]): boolean {
   return events.reduce((bytes, { payload, metadata }) => bytes + payload.length + metadata.length, 0) <= MAX_BYTES;
 }
 
+/** For an append that goes statement by statement: without autocommit its first statement would begin a new transaction. @throws TANDEM_UNIT_OF_WORK_DOOMED */
+export async function refuseOutsideTransaction(sql: Sql): Promise<void> {
+  const [row] = await sql.query<{ inside: number | string }[]>('SELECT @@in_transaction AS inside');
+  if (Number(row!.inside) !== 1) throw hadEnded();
+}
+
 /** @throws OptimisticConcurrencyError, TANDEM_UNIT_OF_WORK_DOOMED; the driver's errors. */
 export async function appendBlock(sql: Sql, events: readonly PendingEvent[], tables: TableNames): Promise<readonly StoredEvent[]> {
   const append = appendOf(events, tables);
@@ -78,14 +84,16 @@ async function sent(append: Append, send: SendBlock, last: string): Promise<Told
   }
 }
 
-/** Outside of a transaction each statement would commit by itself, so the first of them finds no row then; the overflow that follows is an error in every SQL mode. */
+/** Outside of a transaction each statement would commit by itself. */
+const REFUSE_OUTSIDE = "IF NOT @@in_transaction THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'tandem.outside'; END IF;";
+/** The overflow is an error in every SQL mode. */
 const RAISED_OR_ERROR = 'IF(ROW_COUNT() = 1, LAST_INSERT_ID(), ~0 + 1)';
 
 function blockOf({ events, shards, streams, tables }: Append, last: string): BoundText {
   const params: unknown[] = [];
-  const parts = [`DECLARE ${[...shards.map((_, i) => `h${i}`), ...streams.map((_, i) => `v${i}`)].join(', ')} BIGINT DEFAULT 0; DECLARE clock DATETIME(6);`];
+  const parts = [`DECLARE ${[...shards.map((_, i) => `h${i}`), ...streams.map((_, i) => `v${i}`)].join(', ')} BIGINT DEFAULT 0; DECLARE clock DATETIME(6); ${REFUSE_OUTSIDE}`];
   shards.forEach(([shard, count], i) => {
-    const raise = `UPDATE ${tables.shard} SET head = LAST_INSERT_ID(head + ${count}) WHERE shard = ${shard} AND @@in_transaction = 1;`;
+    const raise = `UPDATE ${tables.shard} SET head = LAST_INSERT_ID(head + ${count}) WHERE shard = ${shard};`;
     parts.push(raise, i < shards.length - 1 ? `SET h${i} = ${RAISED_OR_ERROR};` : `SET h${i} = ${RAISED_OR_ERROR}, clock = UTC_TIMESTAMP(6)`);
   });
   // A stream that is to be new needs no look: its version 1 is there already, or it is not.
@@ -133,6 +141,8 @@ function allowedBefore(events: readonly PendingEvent[]): readonly number[] | und
   return allowed;
 }
 
+const hadEnded = (cause?: unknown): TandemError => new TandemError('TANDEM_UNIT_OF_WORK_DOOMED', 'The transaction had ended before its append', { cause });
+
 const OUT_OF_RANGE = 1690;
 
 /** What an error of the block itself says. */
@@ -140,8 +150,9 @@ function refusalOf(error: unknown, { streams, shards, tables }: Append): TandemE
   const { errno, sqlState, message = '' } = driverErrorOf(error) as { errno?: number; sqlState?: string; message?: string };
   if (errno === OUT_OF_RANGE) {
     const numbers = shards.map(([shard]) => shard).join(', ');
-    return new TandemError('TANDEM_UNIT_OF_WORK_DOOMED', `The transaction had ended before its append, or ${tables.shard} has no row for shard ${numbers}`, { cause: error });
+    return new TandemError('TANDEM_SCHEMA_OUTDATED', `${tables.shard} has no row for shard ${numbers}`, { cause: error });
   }
+  if (sqlState === '45000' && message.includes('tandem.outside')) return hadEnded(error);
   const [, i, version] = (sqlState === '45000' && /tandem\.version:(\d+):(\d+)/.exec(message)) || [];
   return i === undefined ? undefined : conflictAt(streams[Number(i)]!, Number(version));
 }

@@ -52,7 +52,7 @@ describeServers('the pools on $name', sqlServers(), (backend) => {
     gates.push(gate);
     return gate;
   };
-  const narrow = (pools: Partial<PoolSettings> = {}) => source({ poolSize: 1 }, { queryPoolSize: 1, workerPoolSize: 1, acquireTimeoutMs: 300, ...pools });
+  const narrow = (pools: Partial<PoolSettings> = {}) => source({ poolSize: 1 }, { commandPoolSize: 1, queryPoolSize: 1, workerPoolSize: 1, acquireTimeoutMs: 300, ...pools });
 
   const settings = isMysql
     ? `select @@session.tx_isolation as isolation, @@session.time_zone as zone, @@session.innodb_lock_wait_timeout as lock_wait,
@@ -81,7 +81,7 @@ describeServers('the pools on $name', sqlServers(), (backend) => {
       asWorker(() => way(ds, work)) as Promise<unknown>;
   const ways: Readonly<Record<string, readonly [Way, ConnectionUse]>> = {
     'a command': [unit('write'), 'command'],
-    'a query runner outside of a unit': [plainly, 'command'],
+    'a query runner outside of a unit': [plainly, 'outside'],
     'a query': [unit('snapshot'), 'query'],
     'a look of Tandem outside of a unit': [look, 'query'],
     'a batch': [unit('consumer'), 'worker'],
@@ -90,7 +90,7 @@ describeServers('the pools on $name', sqlServers(), (backend) => {
     'a query runner in a job': [ofJob(plainly), 'worker'],
     'a look of a worker': [ofJob(look), 'worker'],
   };
-  const representative: Readonly<Record<ConnectionUse, Way>> = { command: unit('write'), query: unit('snapshot'), worker: unit('consumer') };
+  const representative: Readonly<Record<ConnectionUse, Way>> = { command: unit('write'), query: unit('snapshot'), worker: unit('consumer'), outside: plainly };
 
   /** Takes the only connection of a pool; resolves when it has it. */
   async function hold(ds: DataSource, way: Way): Promise<{ readonly free: () => void; readonly done: Promise<unknown> }> {
@@ -125,9 +125,9 @@ describeServers('the pools on $name', sqlServers(), (backend) => {
 
     const own = await hold(ds, representative[use]);
     const refused = way(ds, (query) => query('select 1'));
-    const option = { command: '`poolSize` of the data source', query: '`queryPoolSize` of typeOrmStorage', worker: '`workerPoolSize` of typeOrmStorage' }[use];
+    const option = use === 'outside' ? '`poolSize` of the data source' : `\`${use}PoolSize\` of typeOrmStorage`;
     await expect(refused).rejects.toMatchObject({ code: 'TANDEM_ACQUIRE_TIMEOUT', data: { pool: use, size: 1 }, message: expect.stringContaining(option) as string });
-    await expect(refused).rejects.toThrow(/^No connection for \w+ within 300 ms: the only one of its pool is in use\. Look for/);
+    await expect(refused).rejects.toThrow(/^No connection for [\w ]+ within 300 ms: the only one of its pool is in use\. Look for/);
     for (const held of [...others, own]) held.free();
     await Promise.all([...others, own].map(({ done }) => done));
     // What came too late went back to its pool.
@@ -136,7 +136,7 @@ describeServers('the pools on $name', sqlServers(), (backend) => {
   });
 
   it('a burst in one pool opens no more connections than it may have, and all of it is served', async () => {
-    const ds = await source({ poolSize: 3 }, { queryPoolSize: 2, workerPoolSize: 4 });
+    const ds = await source({ poolSize: 3 }, { commandPoolSize: 5, queryPoolSize: 2, workerPoolSize: 4 });
     const ids = new Map<string, Set<unknown>>();
     const ask = (name: string, way: Way) =>
       way(ds, async (query) => {
@@ -144,13 +144,20 @@ describeServers('the pools on $name', sqlServers(), (backend) => {
         ids.set(name, (ids.get(name) ?? new Set()).add(id));
       });
     await Promise.all(Object.entries(representative).flatMap(([name, way]) => Array.from({ length: 30 }, () => ask(name, way))));
-    expect(Object.fromEntries([...ids].map(([name, found]) => [name, found.size]))).toEqual({ command: 3, query: 2, worker: 4 });
-    expect(new Set([...ids.values()].flatMap((found) => [...found])).size).toBe(9);
+    expect(Object.fromEntries([...ids].map(([name, found]) => [name, found.size]))).toEqual({ command: 5, query: 2, worker: 4, outside: 3 });
+    expect(new Set([...ids.values()].flatMap((found) => [...found])).size).toBe(14);
   });
 
-  it('a pool of size 0 is none: who would use it shares that of commands', async () => {
-    const ds = await narrow({ queryPoolSize: 0, workerPoolSize: 0 });
-    expect(poolsOf(ds).shares()).toEqual([{ of: 'commands and queries and workers', atMost: 1 }]);
+  it('commands have as many connections of their own as the data source where that saves them a round trip', async () => {
+    const ds = await source({ poolSize: 3 }, { queryPoolSize: 0, workerPoolSize: 2 });
+    const outside = (...sharing: string[]) => ({ of: [...sharing, 'code outside of units of work'].join(' and '), atMost: 3 });
+    const own = [{ of: 'commands', atMost: 3 }, { of: 'workers', atMost: 2 }, outside('queries')];
+    expect(poolsOf(ds).shares()).toEqual(isMysql ? own : [{ of: 'workers', atMost: 2 }, outside('commands', 'queries')]);
+  });
+
+  it('a pool of size 0 is none: who would use it shares that of the data source', async () => {
+    const ds = await narrow({ commandPoolSize: 0, queryPoolSize: 0, workerPoolSize: 0 });
+    expect(poolsOf(ds).shares()).toEqual([{ of: 'commands and queries and workers and code outside of units of work', atMost: 1 }]);
     const held = await hold(ds, representative.worker);
     for (const way of Object.values(representative)) {
       await expect(way(ds, (query) => query('select 1'))).rejects.toMatchObject({
@@ -164,7 +171,7 @@ describeServers('the pools on $name', sqlServers(), (backend) => {
 
   it.each(['repository', 'query', 'transaction', 'query builder'] as const)('a %s outside of a unit does not wait for ever for a full pool', async (what) => {
     const ds = await narrow();
-    const held = await hold(ds, representative.command);
+    const held = await hold(ds, representative.outside);
     const use = {
       repository: () => ds.getRepository(Item).count(),
       query: () => ds.query('select 1'),
@@ -179,7 +186,7 @@ describeServers('the pools on $name', sqlServers(), (backend) => {
   });
 
   it('a handler that asks for a second connection outside of its unit is told, and its unit goes on', async () => {
-    const ds = await narrow();
+    const ds = await narrow({ commandPoolSize: 0 });
     const units = new TypeOrmUnitOfWork(ds, new Clock());
     await units.run(async () => {
       await expect(units.outside(() => ds.getRepository(Item).count())).rejects.toMatchObject({ code: 'TANDEM_ACQUIRE_TIMEOUT' });
@@ -229,9 +236,9 @@ describeServers('the pools on $name', sqlServers(), (backend) => {
     await admin.query(isMysql ? `grant all on ${pathname.slice(1)}.* to ${user}` : `grant all on schema public to ${user}`);
     const url = Object.assign(new URL(database.url), { username: user, password: 'secret' });
     try {
-      const ds = await source({ url: url.href });
+      const ds = await source({ url: url.href }, { commandPoolSize: 0 });
       const held = await hold(ds, representative.command);
-      for (const way of Object.values(representative)) {
+      for (const way of [representative.query, representative.worker]) {
         const refused = way(ds, (query) => query('select 1'));
         await expect(refused).rejects.toMatchObject({ code: 'TANDEM_STORAGE_UNAVAILABLE' });
         await expect(refused).rejects.toThrow(/^The database takes no more connections\. Make `poolSize`/);

@@ -1,15 +1,19 @@
 /**
- * The pools of a joined data source. Commands have TypeORM's own; queries and workers have one each, made by the same driver with
- * the same settings, which opens its first connection when it is first asked for one. A pool of size 0 is none: who would use it
- * shares TypeORM's. To TypeORM a pool is a driver: each has a copy of the data source's driver that differs in its pool only.
+ * The pools of a joined data source. What the application does outside of units of work has TypeORM's own; commands, queries and
+ * workers have one each, made by the same driver with the same settings, which opens its first connection when it is first asked
+ * for one. A pool of size 0 is none: who would use it shares TypeORM's. To TypeORM a pool is a driver: each has a copy of the data
+ * source's driver that differs in its pool only.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DataSource, QueryRunner } from 'typeorm';
 import type { ConnectionUse } from '../../kernel/connection-use.js';
 import { TandemError } from '../../kernel/errors.js';
 import type { PoolTwins, TwinPool } from './pool-twins.js';
+import { NO_AUTOCOMMIT } from './session-settings.js';
 
 export interface PoolSettings {
+  /** Undefined: as many as TypeORM's own where that saves round trips (MariaDB), else 0. */
+  readonly commandPoolSize: number | undefined;
   readonly queryPoolSize: number;
   readonly workerPoolSize: number;
   readonly acquireTimeoutMs: number;
@@ -17,10 +21,12 @@ export interface PoolSettings {
   readonly closeWithinMs: number;
 }
 
-export const POOL_DEFAULTS: PoolSettings = { queryPoolSize: 5, workerPoolSize: 8, acquireTimeoutMs: 5_000, closeWithinMs: 5_000 };
+export const POOL_DEFAULTS: PoolSettings = { commandPoolSize: undefined, queryPoolSize: 5, workerPoolSize: 8, acquireTimeoutMs: 5_000, closeWithinMs: 5_000 };
 
 /** Where a connection is taken from, and how that is told when none is free. */
 export interface PoolPlace {
+  /** Its sessions have no autocommit: a transaction begins with its first statement. */
+  readonly beginsByItself: boolean;
   newRunner(mode?: 'master' | 'slave'): QueryRunner;
   acquireTimeoutMs(): number;
   /** @throws TANDEM_STORAGE_UNAVAILABLE while the pools are being closed. */
@@ -40,9 +46,11 @@ interface OwnPool {
   readonly pool: TwinPool;
 }
 
-const NAMES: Record<ConnectionUse, string> = { command: 'commands', query: 'queries', worker: 'workers' };
+const NAMES: Record<ConnectionUse, string> = { command: 'commands', query: 'queries', worker: 'workers', outside: 'code outside of units of work' };
+const MAY_HAVE_OWN = ['command', 'query', 'worker'] as const;
 const OPTION: Record<ConnectionUse, string> = {
-  command: '`poolSize` of the data source',
+  command: '`commandPoolSize` of typeOrmStorage',
+  outside: '`poolSize` of the data source',
   query: '`queryPoolSize` of typeOrmStorage',
   worker: '`workerPoolSize` of typeOrmStorage',
 };
@@ -53,7 +61,13 @@ export class ConnectionPools {
   private readonly own = new Map<ConnectionUse, OwnPool>();
   private readonly holders = new Set<Holder>();
   private closing = false;
-  private readonly places: Readonly<Record<ConnectionUse, PoolPlace>> = { command: this.newPlace('command'), query: this.newPlace('query'), worker: this.newPlace('worker') };
+  private isMariaDb = false;
+  private readonly places: Readonly<Record<ConnectionUse, PoolPlace>> = {
+    command: this.newPlace('command'),
+    query: this.newPlace('query'),
+    worker: this.newPlace('worker'),
+    outside: this.newPlace('outside'),
+  };
 
   constructor(
     private readonly dataSource: DataSource,
@@ -65,6 +79,11 @@ export class ConnectionPools {
     this.settings = { ...this.settings, ...Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined)) };
   }
 
+  /** What `VERSION()` answered. Only MariaDB tells a block of statements whether it runs in a transaction, which the append asks. */
+  noticeServer(version: string): void {
+    this.isMariaDb = version.includes('MariaDB');
+  }
+
   /** How many connections who takes one for this use may have out at once, with those who share the pool. */
   sizeFor(use: ConnectionUse): number {
     return this.sizeOfOwn(use) || (this.twins?.size ?? 0);
@@ -72,9 +91,10 @@ export class ConnectionPools {
 
   /** Each pool that there is, with its size. */
   shares(): readonly { readonly of: string; readonly atMost: number }[] {
-    const sharing = (['query', 'worker'] as const).filter((use) => this.sizeOfOwn(use) === 0).map((use) => NAMES[use]);
-    const others = (['query', 'worker'] as const).filter((use) => this.sizeOfOwn(use) > 0).map((use) => ({ of: NAMES[use], atMost: this.sizeOfOwn(use) }));
-    return [{ of: [NAMES.command, ...sharing].join(' and '), atMost: this.sizeFor('command') }, ...others];
+    const sharing = MAY_HAVE_OWN.filter((use) => this.sizeOfOwn(use) === 0);
+    const own = MAY_HAVE_OWN.filter((use) => this.sizeOfOwn(use) > 0);
+    const shared = [...sharing, 'outside' as const].map((use) => NAMES[use]);
+    return [...own.map((use) => ({ of: NAMES[use], atMost: this.sizeOfOwn(use) })), { of: shared.join(' and '), atMost: this.sizeFor('outside') }];
   }
 
   placeFor(use: ConnectionUse): PoolPlace {
@@ -104,7 +124,11 @@ export class ConnectionPools {
 
   private newPlace(use: ConnectionUse): PoolPlace {
     const { holders } = this;
+    const beginsByItself = () => use === 'command' && this.isMariaDb && this.sizeOfOwn(use) > 0;
     return {
+      get beginsByItself() {
+        return beginsByItself();
+      },
       newRunner: (mode) => this.newRunner(use, mode),
       acquireTimeoutMs: () => this.settings.acquireTimeoutMs,
       enter: (holder) => {
@@ -124,7 +148,7 @@ export class ConnectionPools {
 
   private full(use: ConnectionUse): TandemError {
     const size = this.sizeFor(use);
-    const option = this.sizeOfOwn(use) > 0 ? OPTION[use] : OPTION.command;
+    const option = this.sizeOfOwn(use) > 0 ? OPTION[use] : OPTION.outside;
     return new TandemError(
       'TANDEM_ACQUIRE_TIMEOUT',
       `No connection for ${NAMES[use]} within ${this.settings.acquireTimeoutMs} ms: ${size === 1 ? 'the only one of its pool is' : `all ${size || ''} of its pool are`} in use`,
@@ -133,8 +157,13 @@ export class ConnectionPools {
   }
 
   private sizeOfOwn(use: ConnectionUse): number {
-    if (!this.twins || use === 'command') return 0;
-    return use === 'query' ? this.settings.queryPoolSize : this.settings.workerPoolSize;
+    if (!this.twins) return 0;
+    const { commandPoolSize = this.isMariaDb ? this.twins.size : 0, queryPoolSize, workerPoolSize } = this.settings;
+    return { command: commandPoolSize, query: queryPoolSize, worker: workerPoolSize, outside: 0 }[use];
+  }
+
+  private get isMysql(): boolean {
+    return this.dataSource.options.type !== 'postgres';
   }
 
   private driverFor(use: ConnectionUse): DataSource['driver'] {
@@ -143,9 +172,9 @@ export class ConnectionPools {
     if (size === 0 || !isInitialized) return driver;
     const known = this.own.get(use);
     if (known) return known.driver;
-    const pool = this.twins!.open(size);
+    const pool = this.twins!.open(size, this.placeFor(use).beginsByItself ? [NO_AUTOCOMMIT] : []);
     if (!pool) return driver;
-    const mine = Object.create(driver, { [driver.options.type === 'postgres' ? 'master' : 'pool']: { value: pool } }) as typeof driver;
+    const mine = Object.create(driver, { [this.isMysql ? 'pool' : 'master']: { value: pool } }) as typeof driver;
     this.own.set(use, { driver: mine, pool });
     return mine;
   }

@@ -17,6 +17,8 @@ export interface DriverLink {
   send(text: string, params?: readonly unknown[]): Promise<unknown>;
   /** Sends COMMIT and tells whether the database says that it committed. */
   commit(): Promise<boolean>;
+  /** For a transaction that the next statement begins: until its reply says otherwise. */
+  assumeInTransaction(): void;
   /** What the last reply said; undefined when the driver does not tell. `reply` is of a statement that TypeORM sent. */
   inTransaction(reply?: unknown): boolean | undefined;
   /** Calls back when the connection breaks while nothing is being sent. Returns how to stop listening. */
@@ -116,6 +118,10 @@ class MysqlLink implements DriverLink {
     return this.inside;
   }
 
+  assumeInTransaction(): void {
+    this.inside = true;
+  }
+
   onLost(listener: (error: unknown) => void): () => void {
     this.connection.on('error', listener);
     return () => this.connection.off('error', listener);
@@ -145,6 +151,10 @@ class PostgresLink implements DriverLink {
   inTransaction(): boolean | undefined {
     const status = this.client.getTransactionStatus?.();
     return typeof status === 'string' ? status !== 'I' : undefined;
+  }
+
+  assumeInTransaction(): void {
+    // pg knows by itself
   }
 
   onLost(listener: (error: unknown) => void): () => void {

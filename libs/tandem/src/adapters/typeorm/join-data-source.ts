@@ -3,6 +3,7 @@ import { isWorker } from '../../kernel/connection-use.js';
 import { TandemError } from '../../kernel/errors.js';
 import { scopes } from '../../kernel/unit-of-work.js';
 import { poolsOf } from './acquire.js';
+import { dialectOf } from './driver-link.js';
 import { outsideRunner } from './outside-runner.js';
 import { isConnectionLost, isServerFull, serverFull } from './sql-errors.js';
 import { unitOn } from './typeorm-unit.js';
@@ -22,7 +23,7 @@ export function joinDataSource(dataSource: DataSource): DataSource {
   joined.add(dataSource);
   const runner = (): QueryRunner | undefined => unitOn(dataSource)?.runner;
   joinManager(dataSource, runner);
-  joinQueries(dataSource, runner, (mode) => outsideRunner(poolsOf(dataSource).placeFor(isWorker() ? 'worker' : 'command'), mode));
+  joinQueries(dataSource, runner, (mode) => outsideRunner(poolsOf(dataSource).placeFor(isWorker() ? 'worker' : 'outside'), mode));
   joinLife(dataSource);
   return dataSource;
 }
@@ -73,7 +74,9 @@ function joinLife(dataSource: DataSource): void {
   Object.assign(dataSource, {
     initialize: async () => {
       try {
-        return await initialize();
+        await initialize();
+        if (dialectOf(dataSource) === 'mysql') poolsOf(dataSource).noticeServer(await versionOf(dataSource));
+        return dataSource;
       } catch (error) {
         if (isServerFull(error)) throw serverFull(error);
         throw isConnectionLost(error) ? new TandemError('TANDEM_STORAGE_UNAVAILABLE', `The database ${addressOf(dataSource)} does not answer`, { cause: error }) : error;
@@ -81,6 +84,11 @@ function joinLife(dataSource: DataSource): void {
     },
     destroy: () => poolsOf(dataSource).close(destroy),
   });
+}
+
+async function versionOf(dataSource: DataSource): Promise<string> {
+  const [row] = await dataSource.query<{ version: string }[]>('SELECT VERSION() AS version');
+  return row!.version;
 }
 
 /** Without the user's name and password. */

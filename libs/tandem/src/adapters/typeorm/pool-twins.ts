@@ -6,8 +6,8 @@ export interface PoolTwins {
   readonly driver: unknown;
   /** How many connections TypeORM's own pool holds at most. */
   readonly size: number;
-  /** Another pool with the same settings, which connects when somebody asks it to. Undefined before TypeORM has made its own. */
-  open(size: number): TwinPool | undefined;
+  /** Another pool with the same settings and, on MySQL, `more` of them, which connects when somebody asks it to. Undefined before TypeORM has made its own. */
+  open(size: number, more: readonly string[]): TwinPool | undefined;
 }
 
 export interface TwinPool {
@@ -33,19 +33,19 @@ export interface MysqlDriver {
 
 export function mysqlTwins(driver: MysqlDriver): PoolTwins {
   let config: MysqlConfig | undefined;
-  const create = (given: MysqlConfig) => withSessionSettings(driver.createPool(given));
+  const create = (given: MysqlConfig, more: readonly string[] = []) => withSessionSettings(driver.createPool(given), [...MYSQL_SESSION, ...more]);
   return {
     driver: Object.create(driver, { createPool: { value: (given: MysqlConfig) => create((config = given)) } }) as unknown,
     get size() {
       return config?.connectionLimit ?? DRIVERS_POOL_SIZE;
     },
-    open: (size) => config && create({ ...config, connectionLimit: size }),
+    open: (size, more) => config && create({ ...config, connectionLimit: size }, more),
   };
 }
 
-function withSessionSettings(pool: MysqlPool): MysqlPool {
+function withSessionSettings(pool: MysqlPool, settings: readonly string[]): MysqlPool {
   pool.on('connection', (session) => {
-    for (const text of MYSQL_SESSION) {
+    for (const text of settings) {
       // Queued before the first statement of whoever waits for the connection. Without its settings it must not be used.
       session.query(text, (error) => {
         if (!error) return;

@@ -23,6 +23,11 @@ const BEGIN: Record<Dialect, Record<UnitKind, readonly string[]>> = {
   },
 };
 
+/** Changes rows whatever else it does, so that without autocommit it begins a transaction, and its reply tells. */
+const CHANGES_ROWS = /^\s*(?:INSERT|UPDATE|DELETE|REPLACE)\b/i;
+
+const PROBE = 'tandem_probe';
+
 const ROLLS_BACK_TO_SAVEPOINT = /^\s*ROLLBACK\s+(?:(?:WORK|TRANSACTION)\s+)?TO\b/i;
 
 /** Why the transaction can no longer commit. `healable`: rolling back to a savepoint mends it (PostgreSQL). */
@@ -37,7 +42,7 @@ interface Doom {
  * dooms it, whatever the caller catches.
  */
 export class PooledConnection implements Sql, Holder {
-  readonly runner: QueryRunner;
+  private made: QueryRunner | undefined;
   private link: DriverLink | undefined;
   private doom: Doom | undefined;
   private broken: unknown;
@@ -46,22 +51,35 @@ export class PooledConnection implements Sql, Holder {
   private stopListening: (() => void) | undefined;
   private statements = 0;
   private sending = false;
-  private readonly releaseRunner: () => Promise<void>;
+  /** No START TRANSACTION was sent, and no reply has yet told that one is open. */
+  private begunByStatement = false;
+  private releaseRunner: () => Promise<void> = async () => undefined;
 
   constructor(
     private readonly pool: PoolPlace,
     readonly dialect: Dialect,
     private readonly onLost?: () => void,
-  ) {
-    this.runner = pool.newRunner();
-    this.releaseRunner = this.runner.release.bind(this.runner);
+  ) {}
+
+  /** Made when it is first asked for: a query that is answered without SQL needs none. */
+  get runner(): QueryRunner {
+    if (this.made) return this.made;
+    this.made = this.pool.newRunner();
+    this.releaseRunner = this.made.release.bind(this.made);
+    return this.made;
+  }
+
+  /** The first statement of a unit of work begins its transaction, where that statement changes rows. */
+  get beginsByItself(): boolean {
+    return this.pool.beginsByItself;
   }
 
   /** @throws TANDEM_ACQUIRE_TIMEOUT, TANDEM_STORAGE_UNAVAILABLE */
   async connect(): Promise<void> {
+    const { runner } = this;
     this.pool.enter(this);
     try {
-      this.link = linkTo(await withinTime(this.runner.connect() as Promise<unknown>, this.pool, this.releaseRunner), this.dialect);
+      this.link = linkTo(await withinTime(runner.connect() as Promise<unknown>, this.pool, this.releaseRunner), this.dialect);
       this.stopListening = this.link.onLost((error) => this.lose(error));
     } catch (error) {
       this.pool.leave(this);
@@ -69,10 +87,12 @@ export class PooledConnection implements Sql, Holder {
     }
   }
 
-  /** @throws TANDEM_STORAGE_UNAVAILABLE when the connection turns out to be gone. */
-  async begin(kind: UnitKind): Promise<void> {
+  /** @param first the statement that comes next, if there is one. @throws TANDEM_STORAGE_UNAVAILABLE when the connection turns out to be gone. */
+  async begin(kind: UnitKind, first = ''): Promise<void> {
     try {
-      for (const text of BEGIN[this.dialect][kind]) await this.linked.send(text);
+      this.begunByStatement = kind === 'write' && this.beginsByItself && CHANGES_ROWS.test(first);
+      if (this.begunByStatement) this.linked.assumeInTransaction();
+      else for (const text of BEGIN[this.dialect][kind]) await this.linked.send(text);
       this.active = true;
     } catch (error) {
       this.broken = error;
@@ -87,6 +107,19 @@ export class PooledConnection implements Sql, Holder {
   /** Without its turn and without looking at errors: for what `watch` sends. */
   send<R>(text: string, params?: readonly unknown[]): Promise<R> {
     return this.linked.send(text, params) as Promise<R>;
+  }
+
+  /** For `watch`: sends what may commit half-way and then go on, in a transaction of its own, which no reply would tell. */
+  async probe<R>(send: () => Promise<R>): Promise<R> {
+    await this.linked.send(`SAVEPOINT ${PROBE}`);
+    const reply = await send();
+    try {
+      await this.linked.send(`RELEASE SAVEPOINT ${PROBE}`);
+    } catch (error) {
+      this.doomWith(statementEndedIt(error));
+      throw this.doomed();
+    }
+    return reply;
   }
 
   /** Sends a statement in its turn and sees what it does to the transaction. @throws TANDEM_UNIT_OF_WORK_DOOMED, TANDEM_QUERY_WROTE, and the driver's errors. */
@@ -110,16 +143,27 @@ export class PooledConnection implements Sql, Holder {
       reply = await send();
     } catch (error) {
       this.notice(error);
+      // As if BEGIN had failed: nothing has happened that could be lost.
+      if (this.begunByStatement && isConnectionLost(error)) throw unavailable(error, this.pool, STALE);
       if (this.active && isReadOnlyViolation(error)) throw new TandemError('TANDEM_QUERY_WROTE', 'A write was tried in a READ ONLY transaction', { cause: error });
       throw error;
     } finally {
       this.sending = false;
     }
-    if (this.active && this.linked.inTransaction(reply) === false) {
-      this.doom = { cause: new TandemError('TANDEM_DDL_REFUSED', 'A statement ended the transaction that it ran in'), healable: false };
+    if (this.active) await this.seeTransaction(reply);
+    return reply;
+  }
+
+  private async seeTransaction(reply: unknown): Promise<void> {
+    const isOpen = this.linked.inTransaction(reply) !== false;
+    if (!isOpen && this.begunByStatement) {
+      // It changed only tables without transactions: nothing has begun yet.
+      await this.linked.send(BEGIN[this.dialect].write[0]!);
+    } else if (!isOpen) {
+      this.doom = { cause: statementEndedIt(), healable: false };
       throw this.doomed();
     }
-    return reply;
+    this.begunByStatement = false;
   }
 
   /** Looks at an error that came back from the database and dooms the transaction that it ended. */
@@ -240,6 +284,8 @@ export class PooledConnection implements Sql, Holder {
     return this.link;
   }
 }
+
+const statementEndedIt = (cause?: unknown): TandemError => new TandemError('TANDEM_DDL_REFUSED', 'A statement ended the transaction that it ran in', { cause });
 
 /** The pool handed out a connection that had ended: another one may do. */
 const STALE = { stale: true } as const;

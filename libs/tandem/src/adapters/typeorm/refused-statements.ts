@@ -36,4 +36,9 @@ export function inspectStatement(text: string, dialect: Dialect): SavepointAct |
   return act;
 }
 
+const PLAIN = /^(?:SELECT|INSERT|UPDATE|DELETE|REPLACE|WITH|VALUES|SET|SHOW|EXPLAIN|DESCRIBE|SAVEPOINT|RELEASE|ROLLBACK)\b/i;
+
+/** Whether what it runs (CALL, EXECUTE) may hold a COMMIT of its own. MySQL only. */
+export const mayCommitHalfWay = (text: string): boolean => !PLAIN.test(text.replace(BEFORE_FIRST_WORD_MYSQL, ''));
+
 const firstWords = (statement: string): string => statement.split(/\s+/, 2).join(' ').slice(0, 60);

@@ -17,6 +17,9 @@ export const MYSQL_SESSION: readonly string[] = [
     ` /*M! , SESSION idle_transaction_timeout = ${IDLE_IN_TRANSACTION_S} */ /*!80000 , SESSION wait_timeout = ${IDLE_SESSION_S} */`,
 ];
 
+/** Of sessions on which only units of work run: their first statement begins the transaction, which saves the round trip of START TRANSACTION. */
+export const NO_AUTOCOMMIT = 'SET SESSION autocommit = 0';
+
 /** Sent as the start-up parameter `options`, so it costs no round trip. PGlite ignores it: there one session serves every connection. */
 export const POSTGRES_OPTIONS = [
   `idle_in_transaction_session_timeout=${IDLE_IN_TRANSACTION_S}s`,

@@ -69,7 +69,7 @@ export const isServerFull = (error: unknown): boolean => hasNumber(error, SERVER
 export const serverFull = (cause: unknown): TandemError =>
   new TandemError('TANDEM_STORAGE_UNAVAILABLE', 'The database takes no more connections', {
     cause,
-    next: 'Make `poolSize` of the data source, `queryPoolSize` or `workerPoolSize` smaller, run fewer processes, or raise the limit of the server.',
+    next: 'Make `poolSize` of the data source, `commandPoolSize`, `queryPoolSize` or `workerPoolSize` smaller, run fewer processes, or raise the limit of the server.',
   });
 
 /** A statement was stopped on its way. */

@@ -7,6 +7,7 @@ import { shardOf, type EventKey, type ExpectedVersion, type PendingEvent, type S
 import { newId } from '../../kernel/new-id.js';
 import type { Unit } from '../../kernel/unit-of-work.js';
 import { append as appendEvents } from './append.js';
+import { poolsOf } from './acquire.js';
 import { SqlEventLog } from './sql-event-log.js';
 import { managerOf, sqlOf, sqlOutside, sqlTransaction, type Sql } from './sql.js';
 
@@ -47,7 +48,10 @@ describe.each(ways)('SqlEventLog on $name', ({ backend, asMysql }) => {
   beforeAll(async () => {
     db = await tandemDatabase(backend);
     log = new SqlEventLog(db.dataSource, db.tables);
-    if (asMysql) Object.assign(log, { isMariaDb: false });
+    if (asMysql) {
+      Object.assign(log, { isMariaDb: false });
+      poolsOf(db.dataSource).configure({ commandPoolSize: 0 });
+    }
   });
   afterAll(() => db.drop());
   beforeEach(async () => {
@@ -290,6 +294,7 @@ describe.each(ways)('SqlEventLog on $name', ({ backend, asMysql }) => {
       await append(pending('doom-1'));
       const doomed = db.units.run(
         async (unit) => {
+          await sqlOf(unit).query('SELECT 1');
           const connection = (await managerOf(unit).queryRunner!.connect()) as MysqlConnection;
           await new Promise<void>((resolve, reject) => connection.query('COMMIT', (error) => (error ? reject(error) : resolve())));
           return log[asMysql ? 'append' : 'appendLast'](unit, [pending('doom-1'), pending('doom-1')]);
@@ -310,8 +315,10 @@ describe.each(ways)('SqlEventLog on $name', ({ backend, asMysql }) => {
       try {
         const own = new SqlEventLog(small.dataSource, small.tables);
         Object.assign(own, { isMariaDb: false });
+        poolsOf(small.dataSource).configure({ commandPoolSize: 0 });
         const doomed = small.units.run(
           async (unit) => {
+            await sqlOf(unit).query('SELECT 1');
             const connection = (await managerOf(unit).queryRunner!.connect()) as MysqlConnection;
             await new Promise<void>((resolve, reject) => connection.query('COMMIT', (error) => (error ? reject(error) : resolve())));
             return own.append(unit, [pending('doom-1')]);

@@ -16,7 +16,7 @@ import {
 import { TandemError } from '../../kernel/errors.js';
 import { currentUnit, type Unit } from '../../kernel/unit-of-work.js';
 import { append } from './append.js';
-import { appendBlock, appendLastBlock, fitsInBlock } from './append-block.js';
+import { appendBlock, appendLastBlock, fitsInBlock, refuseOutsideTransaction } from './append-block.js';
 import { closeHoles } from './close-holes.js';
 import { expressionsOf } from './dialect.js';
 import { slices } from './insert-chunks.js';
@@ -80,17 +80,21 @@ export class SqlEventLog extends EventLog {
   async append(unit: Unit, events: readonly PendingEvent[]): Promise<readonly StoredEvent[]> {
     if (events.length === 0) return [];
     const sql = sqlOf(unit);
-    return (await this.takesBlock(sql, events)) ? appendBlock(sql, events, this.tables) : append(sql, events, { dataSource: this.dataSource, tables: this.tables });
+    const place = { dataSource: this.dataSource, tables: this.tables };
+    if (!(await this.onMariaDb(sql))) return append(sql, events, place);
+    if (fitsInBlock(events)) return appendBlock(sql, events, this.tables);
+    await refuseOutsideTransaction(sql);
+    return append(sql, events, place);
   }
 
   override async appendLast(unit: Unit, events: readonly PendingEvent[]): Promise<readonly AppendedEvent[]> {
-    if (events.length === 0 || !(await this.takesBlock(sqlOf(unit), events))) return this.append(unit, events);
+    if (events.length === 0 || !fitsInBlock(events) || !(await this.onMariaDb(sqlOf(unit)))) return this.append(unit, events);
     return appendLastBlock((text, params) => commitWith(unit, text, params), events, this.tables);
   }
 
-  /** MariaDB does, MySQL does not; they share a dialect. Asked once. */
-  private async takesBlock(sql: Sql, events: readonly PendingEvent[]): Promise<boolean> {
-    if (sql.dialect === 'postgres' || !fitsInBlock(events)) return false;
+  /** MySQL and MariaDB share a dialect. Asked once. */
+  private async onMariaDb(sql: Sql): Promise<boolean> {
+    if (sql.dialect === 'postgres') return false;
     if (this.isMariaDb === undefined) {
       const [row] = await sql.query<{ version: string }[]>('SELECT VERSION() AS version');
       this.isMariaDb = row!.version.includes('MariaDB');

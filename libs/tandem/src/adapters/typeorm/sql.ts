@@ -17,19 +17,21 @@ export type { BoundText, Dialect } from './statement-text.js';
 
 interface UnitConnection {
   readonly sql: Sql;
-  readonly manager: EntityManager;
+  readonly manager: () => EntityManager;
   readonly commitWith: <R>(text: string, params: readonly unknown[]) => Promise<R>;
 }
 
-const connections = new WeakMap<Unit, UnitConnection>();
+/** On the unit itself: entries of a WeakMap, one for each command and query, would keep the garbage collector busy. */
+const CONNECTION = Symbol('tandem:connection');
+type Bound = Unit & { [CONNECTION]?: UnitConnection };
 
 /** For the unit of work: which connection a unit's statements run on. */
 export function bindUnit(unit: Unit, connection: UnitConnection): void {
-  connections.set(unit, connection);
+  (unit as Bound)[CONNECTION] = connection;
 }
 
 function connectionOf(unit: Unit): UnitConnection {
-  const connection = connections.get(unit);
+  const connection = (unit as Bound)[CONNECTION];
   if (unit.kind === 'elsewhere') throw new TandemError('TANDEM_OTHER_DATA_SOURCE', "Something of Tandem's was used in a unit of work on another data source than the log's");
   if (!connection) throw new TandemError('TANDEM_OTHER_DATA_SOURCE', 'A store of the TypeORM adapter was given a unit of work of another adapter');
   return connection;
@@ -39,7 +41,7 @@ function connectionOf(unit: Unit): UnitConnection {
 export const sqlOf = (unit: Unit): Sql => connectionOf(unit).sql;
 
 /** The EntityManager on the unit's connection, watched in the same way. */
-export const managerOf = (unit: Unit): EntityManager => connectionOf(unit).manager;
+export const managerOf = (unit: Unit): EntityManager => connectionOf(unit).manager();
 
 /**
  * Ends the unit with a statement whose last act is COMMIT. The unit is closed first, so nothing can follow in autocommit.

@@ -40,9 +40,14 @@ export interface TypeOrmStorageOptions {
   readonly tablePrefix?: string;
   /** What to run when the schema is old, for the error message. Default `npx typeorm migration:run`. */
   readonly migrateCommand?: string;
-  /** Connections for queries, at most; 0: they share the pool of commands, which is TypeORM's own and as large as `poolSize` of the data source says (10 by itself). Default 5. */
+  /**
+   * Connections for commands, at most; 0: they share TypeORM's own pool, which is as large as `poolSize` of the data source says (10 by itself). Default on MariaDB
+   * as many as `poolSize`, since on sessions of their own most commands need no START TRANSACTION; elsewhere 0.
+   */
+  readonly commandPoolSize?: number;
+  /** Connections for queries, at most; 0: they share TypeORM's own pool. Default 5. */
   readonly queryPoolSize?: number;
-  /** Connections for batches and jobs, at most; 0: they share the pool of commands. Default 8; an `api` process, which runs neither, opens no more than 3. */
+  /** Connections for batches and jobs, at most; 0: they share TypeORM's own pool. Default 8; an `api` process, which runs neither, opens no more than 3. */
   readonly workerPoolSize?: number;
   /** How long a connection of a full pool is waited for, in milliseconds. Default 5,000. */
   readonly acquireTimeoutMs?: number;
@@ -55,12 +60,19 @@ const OPTIONS: Readonly<Record<keyof TypeOrmStorageOptions, true>> = {
   notAtomicDataSources: true,
   tablePrefix: true,
   migrateCommand: true,
+  commandPoolSize: true,
   queryPoolSize: true,
   workerPoolSize: true,
   acquireTimeoutMs: true,
   idleTimeoutMs: true,
 };
-const WHOLE_FROM: Readonly<Partial<Record<keyof TypeOrmStorageOptions, number>>> = { queryPoolSize: 0, workerPoolSize: 0, acquireTimeoutMs: 1, idleTimeoutMs: 1 };
+const WHOLE_FROM: Readonly<Partial<Record<keyof TypeOrmStorageOptions, number>>> = {
+  commandPoolSize: 0,
+  queryPoolSize: 0,
+  workerPoolSize: 0,
+  acquireTimeoutMs: 1,
+  idleTimeoutMs: 1,
+};
 
 /**
  * Keeps Tandem's log, checkpoints and jobs in the application's own TypeORM data source (MySQL, MariaDB or PostgreSQL), which has to be made by `tandemDataSource`.
@@ -113,7 +125,7 @@ function checked(options: TypeOrmStorageOptions): TypeOrmStorageOptions {
   return known;
 }
 
-type Pools = Pick<TypeOrmStorageOptions, 'queryPoolSize' | 'workerPoolSize' | 'acquireTimeoutMs'>;
+type Pools = Pick<TypeOrmStorageOptions, 'commandPoolSize' | 'queryPoolSize' | 'workerPoolSize' | 'acquireTimeoutMs'>;
 
 function usePools(db: DataSource, given: Pools, role: ProcessSettings['role'], budget: ConnectionBudget): void {
   const { workerPoolSize = POOL_DEFAULTS.workerPoolSize } = given;

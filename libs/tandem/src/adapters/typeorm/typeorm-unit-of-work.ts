@@ -112,7 +112,7 @@ export class TypeOrmUnitOfWork extends UnitOfWork {
     const { connection } = unit;
     try {
       // A query that is answered without SQL takes no connection.
-      if (unit.kind !== 'snapshot') await unit.begin();
+      if (unit.kind !== 'snapshot') await unit.open();
       const value = await unit.perform(() => work(unit));
       if (unit.kind === 'write') for (const step of this.commitSteps) await unit.perform(() => this.stepOf(unit, step));
       if (unit.kind === 'write' && this.lastStep) await unit.perform(() => this.stepOf(unit, this.lastStep!));

@@ -9,7 +9,7 @@ import type { IdleWatch, WatchedUnit } from './idle-watch.js';
 import { NamedSavepoints, type SavepointAct } from './named-savepoints.js';
 import { Place } from './place.js';
 import type { PooledConnection } from './pooled-connection.js';
-import { inspectStatement } from './refused-statements.js';
+import { inspectStatement, mayCommitHalfWay } from './refused-statements.js';
 import { bindUnit, type Sql } from './sql.js';
 
 export interface TypeOrmUnitOptions {
@@ -43,6 +43,7 @@ export class TypeOrmUnit extends Unit implements WatchedUnit {
   readonly sql: Sql;
   private readonly savepoints = new NamedSavepoints();
   private stream: Readable | undefined;
+  private watched: QueryRunner | undefined;
   private connected: Promise<void> | undefined;
   private begun: Promise<void> | undefined;
 
@@ -52,16 +53,16 @@ export class TypeOrmUnit extends Unit implements WatchedUnit {
   ) {
     super(options.kind, options.attempt);
     this.connection = pooledConnection(dataSource, options.use, () => this.giveUp(this.connection.doomed()));
-    this.watchRunner();
     this.sql = {
       dialect: this.connection.dialect,
       query: <R>(text: string, params?: readonly unknown[]) => this.inTurn(text, () => this.connection.send<R>(text, params)),
     };
-    bindUnit(this, { sql: this.sql, manager: this.runner.manager, commitWith: <R>(text: string, params: readonly unknown[]) => this.commitWith<R>(text, params) });
+    bindUnit(this, { sql: this.sql, manager: () => this.runner.manager, commitWith: <R>(text: string, params: readonly unknown[]) => this.commitWith<R>(text, params) });
   }
 
   get runner(): QueryRunner {
-    return this.connection.runner;
+    this.watched ??= this.watchRunner();
+    return this.watched;
   }
 
   override get doomedBy(): unknown {
@@ -79,18 +80,24 @@ export class TypeOrmUnit extends Unit implements WatchedUnit {
 
   /** Takes the connection, once; nothing is sent on it. */
   connect(): Promise<void> {
-    this.connected ??= this.connection.connect();
+    this.connected ??= (async () => {
+      void this.runner; // watched before anything is sent on it
+      await this.connection.connect();
+      this.options.idleWatch?.add(this);
+    })();
     return this.connected;
   }
 
-  /** Takes the connection and begins the transaction, once. */
-  begin(): Promise<void> {
+  /** Takes the connection and begins the transaction, unless its first statement does. */
+  open(): Promise<void> {
+    return this.kind === 'write' && this.connection.beginsByItself ? this.connect() : this.begin();
+  }
+
+  /** Takes the connection and begins the transaction, once. @param first the statement that is sent next. */
+  private begin(first?: string): Promise<void> {
     this.begun ??= (async () => {
       await this.connect();
-      await this.connection.begin(this.kind);
-      // TypeORM must take us for a transaction that it has begun itself: its own transaction() then makes a savepoint.
-      Object.assign(this.runner, { isTransactionActive: true, transactionDepth: 1 });
-      this.options.idleWatch?.add(this);
+      await this.connection.begin(this.kind, first);
     })();
     return this.begun;
   }
@@ -184,7 +191,8 @@ export class TypeOrmUnit extends Unit implements WatchedUnit {
   async statement<T>(text: string, send: () => Promise<T>): Promise<T> {
     if (!this.isOpen) throw this.whyClosed();
     const act = inspectStatement(text, this.connection.dialect);
-    return act ? this.savepointAct(act, text, send) : this.inTurn(text, send);
+    if (act) return this.savepointAct(act, text, send);
+    return this.inTurn(text, this.connection.beginsByItself && mayCommitHalfWay(text) ? () => this.connection.probe(send) : send);
   }
 
   private async savepointAct<T>(act: SavepointAct, text: string, send: () => Promise<T>): Promise<T> {
@@ -205,6 +213,7 @@ export class TypeOrmUnit extends Unit implements WatchedUnit {
 
   /** Ends the unit with a statement that also commits, so that append and COMMIT are one round trip. @throws what `end` and COMMIT throw, and the statement's own errors. */
   private async commitWith<R>(text: string, params: readonly unknown[]): Promise<R> {
+    await this.begin();
     this.end();
     return this.connection.commitWith<R>(text, params);
   }
@@ -214,7 +223,7 @@ export class TypeOrmUnit extends Unit implements WatchedUnit {
     const place = scopes.getStore() as Place | undefined;
     while (place?.unit === this && this.innermost !== place) await this.turnOf(place);
     this.refuseUnusable();
-    await this.begin();
+    await this.begin(text);
     return this.connection.watch(text, () => {
       this.refuseUnusable(); // while it waited for its turn on the connection the unit may have ended
       return send();
@@ -233,8 +242,10 @@ export class TypeOrmUnit extends Unit implements WatchedUnit {
     if (this.isStreaming) throw new TandemError('TANDEM_STREAM_OPEN', 'A statement was sent while a stream is read on the only connection of its unit of work');
   }
 
-  private watchRunner(): void {
-    const { runner } = this;
+  private watchRunner(): QueryRunner {
+    const { runner } = this.connection;
+    // TypeORM must take us for a transaction that it has begun itself: its own transaction() then makes a savepoint.
+    Object.assign(runner, { isTransactionActive: true, transactionDepth: 1 });
     const query = runner.query.bind(runner) as (...args: unknown[]) => Promise<unknown>;
     const stream = runner.stream.bind(runner);
     const transaction = runner.manager.transaction.bind(runner.manager) as (...args: unknown[]) => Promise<unknown>;
@@ -247,6 +258,7 @@ export class TypeOrmUnit extends Unit implements WatchedUnit {
     Object.assign(runner, watched);
     this.keepUntilClosed(runner);
     Object.assign(runner.manager, { transaction: (...args: unknown[]) => this.inSavepoint(() => transaction(...args)) } satisfies Partial<Record<keyof EntityManager, unknown>>);
+    return runner;
   }
 
   /**

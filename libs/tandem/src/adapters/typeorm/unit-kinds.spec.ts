@@ -45,7 +45,7 @@ describe.each(sqlBackends())('kinds of units on $name', (backend) => {
   it('a snapshot that needs no SQL takes no connection', async () => {
     const narrow = await source({ poolSize: 1 });
     const own = new TypeOrmUnitOfWork(narrow, new Clock());
-    poolsOf(narrow).configure({ queryPoolSize: 0, workerPoolSize: 0, acquireTimeoutMs: 300 });
+    poolsOf(narrow).configure({ commandPoolSize: 0, queryPoolSize: 0, workerPoolSize: 0, acquireTimeoutMs: 300 });
     await own.run(async () => {
       expect(await own.outside(() => own.run(async () => 'cached', { kind: 'snapshot' }))).toBe('cached');
       await expect(own.outside(() => own.run(() => narrow.query('select 1'), { kind: 'snapshot' }))).rejects.toMatchObject({ code: 'TANDEM_ACQUIRE_TIMEOUT' });
