@@ -53,7 +53,7 @@ export class EventCapture {
    * after COMMIT, and a failure is logged too, since nobody has to await `publish`.
    * @throws TANDEM_PAYLOAD_REFUSED at once, also for a tenant that databases compare differently; TANDEM_EVENT_OUTSIDE_COMMAND inside a projection or saga; TANDEM_UNIT_OF_WORK_CLOSED after the unit.
    */
-  take(events: readonly object[], handOver: (events: object[]) => void): Promise<void> | undefined {
+  take(events: readonly object[], handOver: () => void): Promise<void> | undefined {
     const unit = this.units.current;
     // Too late for the log; a plain projection's unit is not of kind `write`, an immediate one's is the command's.
     if (unit?.notes.has(APPENDED))
@@ -67,13 +67,12 @@ export class EventCapture {
       });
     if (unit && unit.kind !== 'write')
       throw new TandemError('TANDEM_EVENT_OUTSIDE_COMMAND', `${events[0]?.constructor.name} was published inside a ${unit.kind === 'consumer' ? 'projection or saga' : 'query'}`);
-    const copy = [...events];
-    const pending = copy.map(pendingEvent);
+    const pending = events.map(pendingEvent);
     if (unit) {
-      this.buffer(unit, pending, () => handOver(copy));
+      this.buffer(unit, pending, handOver);
       return undefined;
     }
-    const done = this.units.run(async (own) => this.buffer(own, pending, () => handOver(copy)));
+    const done = this.units.run(async (own) => this.buffer(own, pending, handOver));
     done.catch((error: unknown) => this.logger.error(`Publishing ${pending.map(({ type }) => type).join(', ')} outside of a command failed: ${String(error)}`));
     return done;
   }

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { Injectable, Module, type Type } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import {
@@ -58,7 +59,7 @@ class Order extends AggregateRoot {
     this.apply(new Paid(this.id));
   }
 }
-type How = 'object' | 'class' | 'autocommit' | 'publish' | 'mixed' | 'context' | 'changed-later';
+type How = 'object' | 'class' | 'autocommit' | 'publish' | 'mixed' | 'plain' | 'context' | 'changed-later';
 class Do extends Command<void> {
   constructor(
     readonly how: How,
@@ -111,6 +112,9 @@ class DoHandler {
         return;
       case 'mixed':
         return void this.bus.publishAll([event, new Plain(how)]);
+      case 'plain':
+        void this.bus.publish(new Plain('first'));
+        return void this.bus.publishAll([new Plain('second')]);
       case 'context':
         return void this.bus.publish(event, { dispatcher: true }, new AsyncContext());
       case 'changed-later':
@@ -241,12 +245,13 @@ describe('domain events of a command', () => {
     await app.close();
   });
 
-  it('wait for COMMIT while other events go to their handlers and sagas at once, outside of the unit', async () => {
-    const { app, commands } = await start();
+  it('wait for COMMIT together with other events, in the order in which they were published', async () => {
+    const { app, commands, adapters } = await start();
     await commands.execute(new Do('mixed'));
     await eventually(() => expect(log).toContain('follow mixed later'));
-    expect(log.filter((line) => line !== 'follow mixed')).toEqual(['seen Plain, unit undefined', 'end of handler', 'seen Placed, unit undefined', 'follow mixed later']);
+    expect(log.filter((line) => line !== 'follow mixed')).toEqual(['end of handler', 'seen Placed, unit undefined', 'seen Plain, unit undefined', 'follow mixed later']);
     expect(log).toContain('follow mixed');
+    expect(stored(adapters)).toEqual(['order.placed order-mixed 1']);
     await app.close();
   });
 
@@ -270,6 +275,77 @@ describe('domain events of a command', () => {
     await commands.execute(new Do('object'));
     await eventually(() => expect(unhandled).toEqual(['publisher failed']));
     expect(stored(adapters)).toHaveLength(3);
+    await app.close();
+  });
+});
+
+describe('events without a place in the log', () => {
+  it('reach handlers and sagas after COMMIT, once, when their command is repeated', async () => {
+    const { app, adapters, commands } = await start();
+    failures = 2;
+    await commands.execute(new Do('plain'));
+    await eventually(() => expect(log).toContain('follow second'));
+    expect(log.filter((line) => line !== 'end of handler').toSorted()).toEqual(['follow first', 'follow second', 'seen Plain, unit undefined', 'seen Plain, unit undefined']);
+    expect(log.lastIndexOf('end of handler')).toBeLessThan(log.findIndex((line) => line.startsWith('seen')));
+    expect(stored(adapters)).toEqual([]);
+    await app.close();
+  });
+
+  it('vanish with a handler that fails', async () => {
+    const { app, commands, events } = await start();
+    await expect(commands.execute(new Do('plain', true))).rejects.toThrow('handler failed');
+    void events.publish(new Plain('marker'));
+    await eventually(() => expect(log).toContain('follow marker'));
+    expect(log.filter((line) => line.startsWith('seen'))).toHaveLength(1);
+    await app.close();
+  });
+
+  it('go to their handlers at once where no unit of work is open, also after one', async () => {
+    const { app, commands, events } = await start();
+    void events.publish(new Plain('a'));
+    expect(log).toEqual(['seen Plain, unit undefined', 'follow a']);
+    let ended!: () => void;
+    const end = new Promise<void>((resolve) => (ended = resolve));
+    let late!: Promise<void>;
+    vi.spyOn(app.get(DoHandler), 'execute').mockImplementation(
+      async () =>
+        void (late = end.then(() => {
+          log.length = 0;
+          void events.publish(new Plain('late'));
+          log.push('published');
+        })),
+    );
+    await commands.execute(new Do('publish'));
+    ended();
+    await late;
+    expect(log).toEqual(['seen Plain, unit undefined', 'follow late', 'published']);
+    await app.close();
+  });
+
+  it('meet their handlers in the asynchronous context in which they were published', async () => {
+    const store = new AsyncLocalStorage<string>();
+    const { app, commands, events } = await start();
+    const seen: unknown[] = [];
+    vi.spyOn(app.get(Seen), 'handle').mockImplementation(async () => void seen.push(store.getStore()));
+    vi.spyOn(app.get(DoHandler), 'execute').mockImplementation(async () =>
+      store.run('handler', () => {
+        void events.publish(new Plain('a'));
+        void events.publish(new Placed('a'));
+      }),
+    );
+    await store.run('caller', () => commands.execute(new Do('publish')));
+    await eventually(() => expect(seen).toEqual(['handler', 'handler']));
+    await app.close();
+  });
+
+  it('answer as their publisher would: a list from one that takes them one by one', async () => {
+    const { app, commands, events } = await start();
+    let answers: unknown[] = [];
+    vi.spyOn(app.get(DoHandler), 'execute').mockImplementation(async () => {
+      answers = (await Promise.all([events.publish(new Plain('a')), Promise.all(events.publishAll([new Plain('b'), new Plain('c')]) as unknown[])])) as unknown[];
+    });
+    await commands.execute(new Do('publish'));
+    expect(answers).toEqual([undefined, [undefined, undefined]]);
     await app.close();
   });
 });

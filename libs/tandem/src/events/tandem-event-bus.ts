@@ -1,9 +1,10 @@
+import { AsyncResource } from 'node:async_hooks';
 import { Inject, Injectable, type Type } from '@nestjs/common';
 import { type AsyncContext, EventBus, type IEvent, UnhandledExceptionBus } from '@nestjs/cqrs';
 import { TandemError } from '../kernel/errors.js';
 import { handlerClassOf, HandlerPipeline } from '../kernel/handler-pipeline.js';
 import { nextMessage, runWithMessage } from '../kernel/message-context.js';
-import { UnitOfWork } from '../kernel/unit-of-work.js';
+import { currentUnit, UnitOfWork } from '../kernel/unit-of-work.js';
 import { ConsumerRegistry } from './consumer-registry.js';
 import { domainEventOf, isDomainEvent } from './domain-event.js';
 import { EventCapture } from './event-capture.js';
@@ -11,9 +12,10 @@ import { EventCapture } from './event-capture.js';
 type HandlerWrapper = Parameters<EventBus['bind']>[0];
 
 /**
- * The EventBus of @nestjs/cqrs, durable: a domain event goes onto the log with the unit of work that published it, and to
- * in-process handlers and sagas after COMMIT. Other events go to them at once, as ever, and outside of the unit of work, which nobody
- * would hold open for them. A handler that fails is reported to the UnhandledExceptionBus and undoes nothing.
+ * The EventBus of @nestjs/cqrs, durable: what a unit of work publishes reaches in-process handlers and sagas after its COMMIT, and domain
+ * events go onto the log with it. So handlers read what the command wrote, see nothing of a command that failed, and see the events of one
+ * that was repeated once. Where no unit is open other events go to them at once, as ever. A handler that fails is reported to the
+ * UnhandledExceptionBus and undoes nothing.
  */
 @Injectable()
 export class TandemEventBus extends EventBus {
@@ -27,19 +29,20 @@ export class TandemEventBus extends EventBus {
 
   /** Outside of a unit of work a domain event gets one of its own: the promise resolves after its COMMIT. */
   override publish<E extends IEvent>(event: E, dispatcherOrContext?: unknown, context?: AsyncContext): unknown {
-    if (!isDomainEvent(event)) return this.units.outside(() => super.publish(event, dispatcherOrContext, context as AsyncContext) as unknown);
-    return this.take([event], ([captured]) => super.publish(captured as E, dispatcherOrContext, context as AsyncContext));
+    const pass = () => super.publish(event, dispatcherOrContext, context as AsyncContext) as unknown;
+    return isDomainEvent(event) ? this.take([event], [event], pass) : this.pass([event], pass);
   }
 
   /** As `publish`, all of them in one unit of work. */
   override publishAll<E extends IEvent>(events: readonly E[], dispatcherOrContext?: unknown, context?: AsyncContext): unknown {
     // Copied first: AggregateRoot.commit() empties the list that it passes.
-    const durable = (events ?? []).filter(isDomainEvent);
-    const passing = (events ?? []).filter((event) => !isDomainEvent(event));
-    const passed =
-      passing.length > 0 || durable.length === 0 ? this.units.outside(() => super.publishAll(passing, dispatcherOrContext, context as AsyncContext) as unknown) : undefined;
-    if (durable.length === 0) return passed;
-    return this.take(durable, (captured) => super.publishAll(captured as E[], dispatcherOrContext, context as AsyncContext)) ?? passed;
+    const all = [...(events ?? [])];
+    const durable = all.filter(isDomainEvent);
+    const pass = () => super.publishAll(all, dispatcherOrContext, context as AsyncContext) as unknown;
+    if (durable.length > 0) return this.take(durable, all, pass);
+    const passed = this.pass(all, pass);
+    // A publisher that takes one event at a time answers with a list, which may be awaited as one.
+    return passed ?? (this.publisher.publishAll ? undefined : all.map(() => undefined));
   }
 
   override bind(handler: HandlerWrapper, id: string): void {
@@ -50,12 +53,25 @@ export class TandemEventBus extends EventBus {
     super.bind(facade as unknown as HandlerWrapper, id);
   }
 
-  private take(events: object[], handOver: (events: object[]) => unknown): Promise<void> | undefined {
-    for (const event of events) this.refuseSharedName(event.constructor as Type<object>);
-    const taken = this.capture.take(events, (captured) => this.report(events, () => handOver(captured)));
+  private take(durable: object[], all: readonly object[], pass: () => unknown): Promise<void> | undefined {
+    for (const event of durable) this.refuseSharedName(event.constructor as Type<object>);
+    const taken = this.capture.take(durable, this.later(all, pass));
     // Nobody has to await `publish`, and `commit()` cannot be awaited at all.
-    taken?.catch((exception: unknown) => this.unhandled.publish({ cause: events[0] as IEvent, exception }));
+    taken?.catch((exception: unknown) => this.unhandled.publish({ cause: durable[0] as IEvent, exception }));
     return taken;
+  }
+
+  /** Events without a place in the log: with the COMMIT of the open unit, or at once. */
+  private pass(events: readonly object[], pass: () => unknown): unknown {
+    const unit = currentUnit();
+    if (unit?.kind !== 'write' || !unit.isOpen) return this.units.outside(pass);
+    unit.afterCommit(this.later(events, pass));
+    return undefined;
+  }
+
+  /** `pass` as it will run after COMMIT: in the asynchronous context of who published, but not in the unit. */
+  private later(events: readonly object[], pass: () => unknown): () => void {
+    return AsyncResource.bind(() => this.units.outside(() => this.report(events, pass)));
   }
 
   /** What is read back from the log would be of the other class. A class that is only published is not known before. */
@@ -72,7 +88,7 @@ export class TandemEventBus extends EventBus {
   }
 
   /** A publisher of the application's own may throw or reject. */
-  private report(events: object[], work: () => unknown): void {
+  private report(events: readonly object[], work: () => unknown): void {
     const failed = (exception: unknown) => void this.unhandled.publish({ cause: events[0] as IEvent, exception });
     try {
       void Promise.resolve(work()).catch(failed);
