@@ -53,8 +53,16 @@ export interface TandemErrorDetails {
   readonly next?: string;
 }
 
+/** On an error of another class: the error of Tandem that it is as well. An object has one chain of classes only. */
+export const STANDS_FOR = Symbol('tandem:stands-for');
+
 /** Root of Tandem's errors. `message` reads "what happened. What to do next." */
 export class TandemError extends Error {
+  static override [Symbol.hasInstance](error: unknown): boolean {
+    const isOne = (value: unknown) => Function.prototype[Symbol.hasInstance].call(this, value);
+    return isOne(error) || isOne((error as { readonly [STANDS_FOR]?: unknown } | null | undefined)?.[STANDS_FOR]);
+  }
+
   readonly data: Readonly<Record<string, unknown>>;
 
   constructor(

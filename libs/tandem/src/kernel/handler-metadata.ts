@@ -30,6 +30,26 @@ const ENHANCERS = [
   keyOf((probe) => UsePipes({ transform: (value: unknown) => value })(probe), Array.isArray),
 ];
 
+/** Under which key a decorator leaves the id of a message on the message's class. */
+function idKeyOf(wear: (message: Type) => void): string {
+  class Message {}
+  wear(Message);
+  const key = Reflect.getMetadataKeys(Message).find((candidate: unknown) => typeof idIn(Reflect.getMetadata(candidate, Message)) === 'string');
+  if (typeof key !== 'string') throw new Error('@nestjs/cqrs keeps the ids of messages in a way that this version of Tandem does not know');
+  return key;
+}
+
+const idIn = (value: unknown): unknown => (value as { readonly id?: unknown } | undefined)?.id;
+
+const COMMAND_ID = idKeyOf((message) => CommandHandler(message)(class {}));
+const QUERY_ID = idKeyOf((message) => QueryHandler(message)(class {}));
+
+/** The id that @nestjs/cqrs binds a command's handler to: that of the nearest class in the chain that some handler names. Of this process only. */
+export const commandIdOf = (command: object): string | undefined => idIn(Reflect.getMetadata(COMMAND_ID, command.constructor)) as string | undefined;
+
+/** As `commandIdOf`, of a query. */
+export const queryIdOf = (query: object): string | undefined => idIn(Reflect.getMetadata(QUERY_ID, query.constructor)) as string | undefined;
+
 /** The command class that this handler class handles. */
 export const handledCommand = (handlerClass: object): Type<object> | undefined => Reflect.getMetadata(COMMAND, handlerClass) as Type<object> | undefined;
 

@@ -1,5 +1,6 @@
 import { closest } from 'fastest-levenshtein';
-import { TandemError } from './errors.js';
+import { CommandHandlerNotFoundException, QueryHandlerNotFoundException } from '@nestjs/cqrs';
+import { STANDS_FOR, TandemError } from './errors.js';
 
 /** A command or query was sent that no handler is registered for. Names the nearest one that has a handler: mostly a misspelling or a missing import. */
 export class HandlerNotFound extends TandemError {
@@ -10,6 +11,13 @@ export class HandlerNotFound extends TandemError {
       next: nextStep(message, nearest),
     });
   }
+}
+
+/** Also the exception of @nestjs/cqrs that applications may look for: an instance of both. */
+export function handlerNotFound(kind: 'command' | 'query', message: string, registered: readonly string[]): HandlerNotFound {
+  const error = new HandlerNotFound(kind, message, registered);
+  const exception = kind === 'command' ? new CommandHandlerNotFoundException(message) : new QueryHandlerNotFoundException(message);
+  return Object.defineProperties(exception, { ...Object.getOwnPropertyDescriptors(error), [STANDS_FOR]: { value: error } }) as unknown as HandlerNotFound;
 }
 
 function hint(message: string, nearest: string | undefined): string {

@@ -1,7 +1,7 @@
-import { Inject, Injectable, type Type } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
 import { type AsyncContext, type IQuery, QueryBus } from '@nestjs/cqrs';
-import { handledQuery } from '../../kernel/handler-metadata.js';
-import { HandlerNotFound } from '../../kernel/handler-not-found.js';
+import { handledQuery, queryIdOf } from '../../kernel/handler-metadata.js';
+import { handlerNotFound } from '../../kernel/handler-not-found.js';
 import { type Handler, handlerClassOf, HandlerPipeline, type Pipeline } from '../../kernel/handler-pipeline.js';
 import { runWithMessage } from '../../kernel/message-context.js';
 import { factsFor } from '../../kernel/prepared-message.js';
@@ -12,7 +12,8 @@ import { QueryPath } from './query-path.js';
 export class TandemQueryBus extends QueryBus {
   @Inject(HandlerPipeline) private readonly pipeline!: HandlerPipeline;
   @Inject(QueryPath) private readonly path!: QueryPath;
-  private readonly pipelines = new Map<Type<object>, Pipeline>();
+  private readonly pipelines = new Map<string, Pipeline>();
+  private readonly handled = new Set<string>();
 
   /** @throws HandlerNotFound, or what the handler threw. */
   override async execute<T extends IQuery, R = unknown>(query: T, context?: AsyncContext): Promise<R> {
@@ -23,22 +24,18 @@ export class TandemQueryBus extends QueryBus {
     });
   }
 
-  override bind(handler: Handler): void {
+  override bind(handler: Handler, id: string): void {
     const handlerClass = handlerClassOf(handler);
-    const innermost = this.pipeline.bind(handler, 'execute', ({ message, context, handle }) => this.path.run(handlerClass, message, context, () => handle(1)));
-    this.pipelines.set(handledQuery(handlerClass)!, innermost);
+    this.pipelines.set(
+      id,
+      this.pipeline.bind(handler, 'execute', ({ message, context, handle }) => this.path.run(handlerClass, message, context, () => handle(1))),
+    );
+    this.handled.add(handledQuery(handlerClass)!.name);
   }
 
-  /** A query without a handler of its own goes to that of the class it extends, as in @nestjs/cqrs. */
   private pipelineOf(query: IQuery): Pipeline {
-    for (let type: unknown = query.constructor; typeof type === 'function'; type = Object.getPrototypeOf(type)) {
-      const found = this.pipelines.get(type as Type<object>);
-      if (found) return found;
-    }
-    throw new HandlerNotFound(
-      'query',
-      query.constructor.name,
-      [...this.pipelines.keys()].map(({ name }) => name),
-    );
+    const found = this.pipelines.get(queryIdOf(query) ?? '');
+    if (found) return found;
+    throw handlerNotFound('query', query.constructor.name, [...this.handled]);
   }
 }

@@ -1,9 +1,10 @@
 import { Module, type Type } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
-import { Command, CommandBus, CommandHandler, Query, QueryBus, QueryHandler } from '@nestjs/cqrs';
+import { Command, CommandBus, CommandHandler, CommandHandlerNotFoundException, Query, QueryBus, QueryHandler, QueryHandlerNotFoundException } from '@nestjs/cqrs';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { memoryAdapters, TransientError } from '../../../../../test/support/memory-adapters.js';
 import { QueuedCommand } from '../../jobs/queued-command.js';
+import { OptimisticConcurrencyError, TandemError } from '../../kernel/errors.js';
 import { HandlerNotFound } from '../../kernel/handler-not-found.js';
 import { currentMessage, type MessageFacts, runWithMessage } from '../../kernel/message-context.js';
 import { newId } from '../../kernel/new-id.js';
@@ -177,9 +178,11 @@ describe('a message without a handler', () => {
   it('is refused with the name of the nearest one', async () => {
     const { app, commands, queries } = await start();
     const failure = await commands.execute(new CancelOrder()).catch((error: unknown) => error);
-    expect(failure).toBeInstanceOf(HandlerNotFound);
+    for (const type of [HandlerNotFound, TandemError, CommandHandlerNotFoundException]) expect(failure).toBeInstanceOf(type);
+    expect(failure).not.toBeInstanceOf(OptimisticConcurrencyError);
     expect(failure).toMatchObject({ code: 'TANDEM_HANDLER_NOT_FOUND', data: { kind: 'command', message: 'CancelOrder', nearest: 'PlaceOrder' } });
     class Looking extends Query<string> {}
+    await expect(queries.execute(new Looking())).rejects.toBeInstanceOf(QueryHandlerNotFoundException);
     await expect(queries.execute(new Looking())).rejects.toThrow('There is no handler for the query Looking; the nearest that has one is Look');
     await app.close();
   });
@@ -188,6 +191,18 @@ describe('a message without a handler', () => {
     const { app, commands } = await start();
     const other = { PlaceOrder: class PlaceOrder extends Command<void> {} };
     await expect(commands.execute(new other.PlaceOrder())).rejects.toThrow('loaded twice');
+    await app.close();
+  });
+
+  it('is not given to the handler of the class that it extends when some handler names it', async () => {
+    class PlainAbroad extends Plain {}
+    class GiftWrapped extends Plain {}
+    const { app, commands } = await start();
+    expect(await commands.execute(new GiftWrapped())).toBe('done');
+    @CommandHandler(PlainAbroad)
+    class Forgotten {}
+    await expect(commands.execute(new PlainAbroad())).rejects.toThrow('There is no handler for the command PlainAbroad; the nearest that has one is Plain');
+    expect(Forgotten).toBeDefined();
     await app.close();
   });
 

@@ -1,8 +1,8 @@
 import { Inject, Injectable, Optional, type Type } from '@nestjs/common';
 import { type AsyncContext, CommandBus, type ICommand } from '@nestjs/cqrs';
 import { DispatchAround } from '../../kernel/dispatch-around.js';
-import { handledCommand } from '../../kernel/handler-metadata.js';
-import { HandlerNotFound } from '../../kernel/handler-not-found.js';
+import { commandIdOf, handledCommand } from '../../kernel/handler-metadata.js';
+import { handlerNotFound } from '../../kernel/handler-not-found.js';
 import { type Handler, type HandlerCall, handlerClassOf, HandlerPipeline, type Innermost, type Pipeline } from '../../kernel/handler-pipeline.js';
 import { currentMessage, runWithMessage } from '../../kernel/message-context.js';
 import { factsFor } from '../../kernel/prepared-message.js';
@@ -19,7 +19,8 @@ export class TandemCommandBus extends CommandBus {
   @Inject(UnitOfWork) private readonly units!: UnitOfWork;
   @Inject(CommandSettings) private readonly settings!: CommandSettings;
   @Optional() @Inject(DispatchAround) private readonly around?: DispatchAround;
-  private readonly pipelines = new Map<Type<object>, Pipeline>();
+  private readonly pipelines = new Map<string, Pipeline>();
+  private readonly handled = new Set<string>();
   private underWay = 0;
 
   /** Commands sent to this process and not answered yet. */
@@ -42,23 +43,17 @@ export class TandemCommandBus extends CommandBus {
     }
   }
 
-  override bind(handler: Handler): void {
+  override bind(handler: Handler, id: string): void {
     const handlerClass = handlerClassOf(handler);
     const command = handledCommand(handlerClass)!;
-    this.pipelines.set(command, this.pipeline.bind(handler, 'execute', this.innermost(handlerClass, command)));
+    this.pipelines.set(id, this.pipeline.bind(handler, 'execute', this.innermost(handlerClass, command)));
+    this.handled.add(command.name);
   }
 
-  /** A command without a handler of its own goes to that of the class it extends, as in @nestjs/cqrs. */
   private pipelineOf(command: ICommand): Pipeline {
-    for (let type: unknown = command.constructor; typeof type === 'function'; type = Object.getPrototypeOf(type)) {
-      const found = this.pipelines.get(type as Type<object>);
-      if (found) return found;
-    }
-    throw new HandlerNotFound(
-      'command',
-      command.constructor.name,
-      [...this.pipelines.keys()].map(({ name }) => name),
-    );
+    const found = this.pipelines.get(commandIdOf(command) ?? '');
+    if (found) return found;
+    throw handlerNotFound('command', command.constructor.name, [...this.handled]);
   }
 
   private innermost(handlerClass: Type<object>, command: Type<object>): Innermost | undefined {
