@@ -1,4 +1,15 @@
-import { type DynamicModule, type FactoryProvider, Global, Module, type OnApplicationBootstrap, type OnModuleDestroy, type Provider, type Type } from '@nestjs/common';
+import {
+  type DynamicModule,
+  type FactoryProvider,
+  Global,
+  Inject,
+  Module,
+  type OnApplicationBootstrap,
+  type OnModuleDestroy,
+  Optional,
+  type Provider,
+  type Type,
+} from '@nestjs/common';
 import { APP_INTERCEPTOR, DiscoveryModule } from '@nestjs/core';
 import { CommandBus, CqrsModule, EventBus, QueryBus } from '@nestjs/cqrs';
 import { Clock } from './kernel/clock.js';
@@ -113,13 +124,16 @@ class TandemWork implements OnApplicationBootstrap, OnModuleDestroy {
   }
 }
 
+/** The one module with settings has it, and only for itself. */
+const SETTINGS_ARE_HERE = Symbol('tandem:settings-are-here');
+
 /**
- * Makes @nestjs/cqrs durable. Import it once, in the application's root module; it is global. Feature modules list their handlers, sagas,
- * projections and rules as providers, and import no CqrsModule.
+ * Makes @nestjs/cqrs durable. Import it with `forRoot` once, in the application's root module; it is global. Feature modules list their handlers,
+ * sagas, projections and rules as providers; where they imported CqrsModule they import TandemModule as it stands, or nothing.
  */
 @Module({})
 export class TandemModule implements OnApplicationBootstrap {
-  constructor(private readonly startup: TandemStartup) {}
+  constructor(@Optional() @Inject(SETTINGS_ARE_HERE) private readonly startup?: TandemStartup) {}
 
   /** @throws TANDEM_WIRING for a missing adapter; every other mistake is told at start-up. */
   static forRoot(options: TandemOptions): DynamicModule {
@@ -133,8 +147,8 @@ export class TandemModule implements OnApplicationBootstrap {
     return tandem({ storage, jobs }, { inject, useFactory: useFactory as FactoryProvider<TandemSettings>['useFactory'] }, imports);
   }
 
-  onApplicationBootstrap(): Promise<void> {
-    return this.startup.prepare();
+  async onApplicationBootstrap(): Promise<void> {
+    await this.startup?.prepare();
   }
 }
 
@@ -157,7 +171,7 @@ function tandem(
     module: TandemModule,
     global: true,
     imports: [DiscoveryModule, ...imports, ...(storage.imports ?? []), ...(jobs.imports ?? []), buses(), TandemWork],
-    providers: [...providers, ...HTTP_INTERCEPTORS],
+    providers: [...providers, ...HTTP_INTERCEPTORS, { provide: SETTINGS_ARE_HERE, useExisting: TandemStartup }],
     exports: providers.map((provider) => (typeof provider === 'function' ? provider : provider.provide)),
   };
 }

@@ -1,4 +1,4 @@
-import { Injectable, Logger, Module, Scope, type Type } from '@nestjs/common';
+import { Injectable, Logger, Module, type ModuleMetadata, Scope, type Type } from '@nestjs/common';
 import { APP_GUARD, NestFactory } from '@nestjs/core';
 import { Command, CommandBus, CommandHandler, CqrsModule, EventBus, EventsHandler, Query, QueryBus, QueryHandler } from '@nestjs/cqrs';
 import { Test } from '@nestjs/testing';
@@ -143,7 +143,7 @@ class NamedLikeASaga {
 interface Setup {
   readonly orders?: readonly object[];
   readonly legacy?: readonly object[];
-  readonly legacyImports?: readonly Type[];
+  readonly legacyImports?: NonNullable<ModuleMetadata['imports']>;
   readonly settings?: TandemSettings;
 }
 
@@ -169,6 +169,19 @@ async function problemsOf(setup: Setup): Promise<unknown> {
 }
 afterEach(() => void vi.restoreAllMocks());
 
+@Module({})
+class VendorModule {}
+
+describe('a feature module that imports TandemModule as it stands', () => {
+  it('has the buses of the one with settings, which checks and starts once', async () => {
+    const { app, adapters } = await start({ orders: [PlaceHandler], legacyImports: [TandemModule] });
+    await app.get(CommandBus).execute(new Place());
+    expect(adapters.transports.asked.filter((what) => what === 'verify')).toHaveLength(1);
+    expect(adapters.units.history).toEqual(['begin', 'commit']);
+    await app.close();
+  });
+});
+
 describe('wiring mistakes that refuse the start', () => {
   const cases: Record<string, [Setup, string | RegExp]> = {
     'two handlers for one command': [{ orders: [PlaceHandler], legacy: [LegacyHandler] }, 'Place is handled by both PlaceHandler (OrdersModule) and LegacyHandler (LegacyModule)'],
@@ -183,7 +196,19 @@ describe('wiring mistakes that refuse the start', () => {
     'a query handler that injects CommandBus': [{ orders: [WritingHandler] }, 'WritingHandler (OrdersModule) handles a query and injects CommandBus: a query changes nothing'],
     'a second CqrsModule': [
       { legacyImports: [CqrsModule] },
-      'LegacyModule imports CqrsModule beside TandemModule: its buses would bypass Tandem (leave the import out, TandemModule is global)',
+      'LegacyModule imports CqrsModule beside TandemModule: its buses would bypass Tandem (import TandemModule in its place, or nothing: it is global)',
+    ],
+    'a second CqrsModule that is global': [
+      { legacyImports: [CqrsModule.forRoot()] },
+      'LegacyModule imports CqrsModule beside TandemModule: its buses would bypass Tandem (import TandemModule in its place, or nothing: it is global)',
+    ],
+    'a second CqrsModule inside of a dynamic module': [
+      { legacyImports: [{ module: VendorModule, imports: [CqrsModule.forRootAsync({ useFactory: () => ({}) })] }] },
+      'VendorModule imports CqrsModule beside TandemModule: its buses would bypass Tandem (import TandemModule in its place, or nothing: it is global)',
+    ],
+    'a second TandemModule with settings': [
+      { legacyImports: [TandemModule.forRoot((({ storage, jobs }) => ({ storage, jobs }))(memoryAdapters()))] },
+      'Root and LegacyModule import TandemModule with settings of their own, so each would have buses of its own: one of them may (others import TandemModule as it stands)',
     ],
     'an event without @DomainEvent in @On': [{ orders: [UndecoratedSaga] }, 'Undecorated has no @DomainEvent, but UndecoratedSaga (OrdersModule) has a method for it'],
     'one name for two events': [

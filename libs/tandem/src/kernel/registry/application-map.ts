@@ -1,6 +1,7 @@
-import { Injectable, type Type } from '@nestjs/common';
+import { type DynamicModule, Injectable, type Type } from '@nestjs/common';
 import { DiscoveryService, ModulesContainer } from '@nestjs/core';
 import { CqrsModule } from '@nestjs/cqrs';
+import { type DeclaredImport, declaredImports } from './declared-imports.js';
 
 /** Marks the one CqrsModule whose buses are Tandem's. */
 export const TANDEM_BUSES = Symbol('tandem:buses');
@@ -43,11 +44,19 @@ export class ApplicationMap {
     }));
   }
 
-  /** For each CqrsModule beside Tandem's: the names of the modules that import it. */
-  get otherCqrsModules(): readonly (readonly string[])[] {
-    const all = [...this.modules.values()];
-    const others = all.filter((module) => module.metatype === CqrsModule && !module.providers.has(TANDEM_BUSES));
-    return others.map((other) => all.filter((module) => module.imports.has(other)).map(({ name }) => name));
+  /** Names of the modules that import a CqrsModule beside Tandem's; none when there is only Tandem's. */
+  get otherCqrsImporters(): readonly string[] {
+    const others = this.cqrsModules.filter((module) => !module.providers.has(TANDEM_BUSES));
+    if (others.length === 0) return [];
+    const direct = others.filter(({ isGlobal }) => !isGlobal).flatMap((other) => [...this.modules.values()].filter((module) => module.imports.has(other)).map(({ name }) => name));
+    const declared = this.imports.filter(({ type, dynamic }) => type === CqrsModule && dynamic && !bringsBuses(dynamic)).map(({ importer }) => importer);
+    const names = new Set([...direct, ...declared]);
+    return names.size > 0 ? [...names] : ['a module that is not a class'];
+  }
+
+  /** Names of the modules that import Tandem with settings: it has to be one. */
+  get tandemImporters(): readonly string[] {
+    return this.imports.filter(({ dynamic }) => dynamic?.imports?.some((inner) => bringsBuses(inner as DynamicModule))).map(({ importer }) => importer);
   }
 
   /** Names of APP_GUARD, APP_INTERCEPTOR and APP_PIPE classes that are made anew for each request. Nest keeps them with the enhancers of classes, whose tokens are classes. */
@@ -57,4 +66,14 @@ export class ApplicationMap {
       .filter(({ subtype, token }) => subtype && subtype !== 'filter' && typeof token === 'string')
       .map(({ metatype, name }) => (metatype as Type | null)?.name ?? String(name));
   }
+
+  private get cqrsModules() {
+    return [...this.modules.values()].filter(({ metatype }) => metatype === CqrsModule);
+  }
+
+  private get imports(): DeclaredImport[] {
+    return declaredImports([...this.modules.values()].map(({ metatype }) => metatype));
+  }
 }
+
+const bringsBuses = ({ providers }: DynamicModule): boolean => providers?.some((provider) => 'provide' in provider && provider.provide === TANDEM_BUSES) ?? false;

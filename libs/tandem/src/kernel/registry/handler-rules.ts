@@ -62,9 +62,15 @@ function acrossTheSides(provided: readonly Provided[]): string[] {
   });
 }
 
-function secondBuses(application: ApplicationMap): string[] {
-  return application.otherCqrsModules.map((importers) => {
-    const who = importers.length > 0 ? importers.join(' and ') : 'the application';
-    return `${who} ${importers.length > 1 ? 'import' : 'imports'} CqrsModule beside TandemModule: its buses would bypass Tandem (leave the import out, TandemModule is global)`;
-  });
+function secondBuses({ otherCqrsImporters, tandemImporters }: ApplicationMap): string[] {
+  return [
+    ...otherCqrsImporters.map(
+      (importer) => `${importer} imports CqrsModule beside TandemModule: its buses would bypass Tandem (import TandemModule in its place, or nothing: it is global)`,
+    ),
+    ...(tandemImporters.length > 1
+      ? [
+          `${tandemImporters.join(' and ')} import TandemModule with settings of their own, so each would have buses of its own: one of them may (others import TandemModule as it stands)`,
+        ]
+      : []),
+  ];
 }
