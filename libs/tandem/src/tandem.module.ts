@@ -16,6 +16,7 @@ import { Clock } from './kernel/clock.js';
 import { DispatchAround } from './kernel/dispatch-around.js';
 import { TandemError } from './kernel/errors.js';
 import { HandlerPipeline } from './kernel/handler-pipeline.js';
+import { knownOptions } from './kernel/known-options.js';
 import { MessageContext } from './kernel/message-context.js';
 import { ConnectionBudget } from './kernel/connection-budget.js';
 import { PipelineSettings } from './kernel/pipeline-settings.js';
@@ -64,6 +65,8 @@ import {
   type TandemSettings,
 } from './tandem.options.js';
 import { TandemStartup } from './tandem.startup.js';
+
+const ASYNC_OPTIONS: Readonly<Record<keyof TandemAsyncOptions, true>> = { storage: true, jobs: true, imports: true, inject: true, useFactory: true };
 
 const SETTINGS_OF_ROOMS: readonly (abstract new () => object)[] = [ProcessSettings, PipelineSettings, RequestSettings, CommandSettings, ConsumerSettings, JobSettings];
 
@@ -141,9 +144,9 @@ export class TandemModule implements OnApplicationBootstrap {
     return tandem({ storage, jobs }, { useFactory: () => settings });
   }
 
-  /** As `forRoot`, with settings from what the factory injects. */
+  /** As `forRoot`, with settings from what the factory injects. @throws TANDEM_WIRING for an unknown option too. */
   static forRootAsync(options: TandemAsyncOptions): DynamicModule {
-    const { storage, jobs, imports, inject, useFactory } = options;
+    const { storage, jobs, imports, inject, useFactory } = knownOptions('TandemModule.forRootAsync', options, ASYNC_OPTIONS);
     return tandem({ storage, jobs }, { inject, useFactory: useFactory as FactoryProvider<TandemSettings>['useFactory'] }, imports);
   }
 

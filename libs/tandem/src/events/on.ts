@@ -1,5 +1,6 @@
 import 'reflect-metadata';
 import type { Type } from '@nestjs/common';
+import { knownOptions } from '../kernel/known-options.js';
 import type { EventMetadata } from './event-log.js';
 import type { EntityManagerOf } from './storage-types.js';
 
@@ -35,6 +36,7 @@ export interface OnMark {
 }
 
 const ON = 'tandem:on';
+const OPTIONS: Readonly<Record<keyof OnOptions, true>> = { key: true, whenMissing: true, delete: true };
 
 type Mismatch<E> = { readonly 'the method must take the event that the decorator names': E };
 /** `(event, metadata)` of a saga, `(event, metadata, manager)` of a free projection, or `(row, event, metadata)` of a row projection. */
@@ -73,12 +75,20 @@ type MarksRow<E, K> = <M extends (...args: never[]) => unknown>(target: object, 
 /**
  * Marks a method of a saga or projection as the one that handles an event class. A method may carry several.
  * A class with another event in its signature, or a key that the row does not have, does not compile.
+ * @throws TANDEM_WIRING for an unknown option.
  */
 export function On<E extends object>(event: Type<E>): Marks<E>;
 export function On<E extends object, K extends RowKey = RowKey>(event: Type<E>, options: OnOptions<E, K>): MarksRow<E, K>;
 export function On(event: Type<object>, options: OnOptions<unknown> = {}): (target: object, method: string) => void {
-  return (target, method) => addOnMark(target, { method, event, kind: 'on', options });
+  return (target, method) => {
+    const given = knownOptions(markOf('On', event, target, method), options, OPTIONS);
+    addOnMark(target, { method, event, kind: 'on', options: given });
+  };
 }
+
+/** For messages: which mark on which method. A class that its own file imports in a circle is not there yet. */
+export const markOf = (decorator: 'On' | 'OnDelta', event: Type<object> | undefined, target: object, method: string): string =>
+  `@${decorator}(${event?.name}) on ${target.constructor.name}.${method}`;
 
 export function addOnMark(target: object, mark: OnMark): void {
   Reflect.defineMetadata(ON, [...ownMarks(target), mark], target);

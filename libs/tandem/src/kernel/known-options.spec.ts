@@ -2,12 +2,19 @@ import { describe, expect, it } from 'vitest';
 import { bullMqJobs } from '../adapters/bullmq/bullmq-jobs.js';
 import { embedded } from '../adapters/embedded/embedded.js';
 import { typeOrmStorage } from '../adapters/typeorm/typeorm-storage.js';
+import { tandemMigrations } from '../adapters/typeorm/migrations/tandem-migrations.js';
 import { DomainEvent } from '../events/domain-event.js';
+import { On } from '../events/on.js';
+import { OnDelta } from '../read/projection/on-delta.js';
 import { Projection, projectionOf } from '../read/projection/projection.js';
+import { SyncStrategy } from '../read/projection/sync-strategy.js';
+import { CacheResult } from '../read/query-cache/cache-result.js';
+import { TandemModule } from '../tandem.module.js';
 import { UnitOfWork } from '../write/command/unit-of-work.decorator.js';
 import { DurableSaga, durableSagaOf } from '../write/saga/durable-saga.js';
 
 class Decorated {}
+class Noted {}
 const stream = (): [string, string] => ['spec', 'a'];
 const wiring = (sentence: string) => expect.objectContaining({ code: 'TANDEM_WIRING', message: expect.stringContaining(sentence) as string }) as Error;
 
@@ -24,6 +31,22 @@ describe('an option that does not exist', () => {
     '@DomainEvent': [
       () => DomainEvent('spec.event', { version: 1, stream, steam: 1 } as never)(Decorated),
       "`steam` of @DomainEvent('spec.event') on Decorated; the nearest is `stream`",
+    ],
+    '@On': [
+      () => On(Noted, { whenMising: 'fail' } as object)(Decorated.prototype, 'noted', {} as never),
+      '`whenMising` of @On(Noted) on Decorated.noted; the nearest is `whenMissing`',
+    ],
+    '@OnDelta': [
+      () => OnDelta(Noted, { key: () => 'a', keys: 1 } as never)(Decorated.prototype, 'noted', {} as never),
+      '`keys` of @OnDelta(Noted) on Decorated.noted; the nearest is `key`',
+    ],
+    '@CacheResult': [() => CacheResult({ ttl: 5 } as object)(Decorated), '`ttl` of @CacheResult on Decorated; the nearest is `ttlMs`'],
+    'SyncStrategy.immediate': [() => SyncStrategy.immediate({ maxWaitMs: 5 } as never), '`maxWaitMs` of SyncStrategy.immediate; it has none'],
+    'SyncStrategy.eventual': [() => SyncStrategy.eventual({ maxWaitMs: 5 } as never), '`maxWaitMs` of SyncStrategy.eventual; it has none'],
+    tandemMigrations: [() => tandemMigrations({ prefix: 'a_' } as object), '`prefix` of tandemMigrations; the nearest is `tablePrefix`'],
+    'TandemModule.forRootAsync': [
+      () => TandemModule.forRootAsync({ storage: typeOrmStorage(), jobs: bullMqJobs({ connection: {} }), useFactry: () => ({}) } as never),
+      '`useFactry` of TandemModule.forRootAsync; the nearest is `useFactory`',
     ],
     '@UnitOfWork': [() => UnitOfWork({ retries: 2 } as object)(Decorated), '`retries` of @UnitOfWork on Decorated; the nearest is `tries`'],
   };

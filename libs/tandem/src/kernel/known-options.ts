@@ -2,7 +2,8 @@ import { closest } from 'fastest-levenshtein';
 import { TandemError } from './errors.js';
 
 /** For messages: that `of` has no such option, and which one may have been meant. */
-export const noSuchOption = (of: string, name: string, known: readonly string[]): string => `there is no option \`${name}\` of ${of}; the nearest is \`${closest(name, known)}\``;
+export const noSuchOption = (of: string, name: string, known: readonly string[]): string =>
+  `there is no option \`${name}\` of ${of}; ${known.length > 0 ? `the nearest is \`${closest(name, known)}\`` : 'it has none'}`;
 
 /** The options that were given; one that is undefined counts as left out, so that it does not hide a default. @throws TANDEM_WIRING for an unknown one. */
 export function knownOptions<T extends object>(of: string, given: T, known: Readonly<Record<keyof T, true>>): T {

@@ -1,5 +1,6 @@
 import 'reflect-metadata';
 import { TandemError } from '../../kernel/errors.js';
+import { knownOptions } from '../../kernel/known-options.js';
 
 export interface CacheResultOptions {
   /** How long an answer may be given again, in milliseconds. Default 300,000. */
@@ -14,17 +15,19 @@ export interface CacheResultDefinition {
 }
 
 const CACHE_RESULT = 'tandem:cache-result';
+const OPTIONS: Readonly<Record<keyof CacheResultOptions, true>> = { ttlMs: true, maxEntries: true };
 
 /**
  * Keeps the answers of a query handler in memory until a projection changes an entity of its `@Reads`, or `ttlMs` is over. The
  * key is the query's class, its own properties and the tenant: a handler whose answer depends on anything else (the actor, the
  * clock) must not be cached. Answers are deep-frozen, dates, maps and sets included, because every caller gets the same object;
  * one that cannot be frozen (bytes, promises, functions) is passed through and not kept, nor is that of a query with `#private` fields.
- * @throws TANDEM_WIRING for a `ttlMs` or `maxEntries` that is not a whole number from 1.
+ * @throws TANDEM_WIRING for an unknown option, and a `ttlMs` or `maxEntries` that is not a whole number from 1.
  */
 export function CacheResult(options: CacheResultOptions = {}): ClassDecorator {
   return (target) => {
-    const definition: CacheResultDefinition = { ttlMs: options.ttlMs ?? 300_000, maxEntries: options.maxEntries };
+    const { ttlMs = 300_000, maxEntries } = knownOptions(`@CacheResult on ${target.name}`, options, OPTIONS);
+    const definition: CacheResultDefinition = { ttlMs, maxEntries };
     for (const [name, value] of Object.entries(definition) as [string, number | undefined][]) {
       if (value !== undefined && !(Number.isSafeInteger(value) && value >= 1))
         throw new TandemError('TANDEM_WIRING', `@CacheResult on ${target.name}: ${name} is a whole number from 1, not ${value}`);

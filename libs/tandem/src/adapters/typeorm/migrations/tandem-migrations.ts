@@ -1,4 +1,5 @@
 import type { MigrationInterface } from 'typeorm';
+import { knownOptions } from '../../../kernel/known-options.js';
 import { DEFAULT_TABLE_PREFIX, tableNames, type TableNames } from '../table-names.js';
 import { CreateTables } from './create-tables.js';
 
@@ -15,9 +16,10 @@ const STEPS: readonly (readonly [name: string, step: Step])[] = [['create_tables
  * PostgreSQL. `tablePrefix` (default `tandem_`) must be the one given to `typeOrmStorage`; each prefix is a log of its own.
  *
  * @example `migrations: [...tandemMigrations(), CreateOrders1763900000000]`
- * @throws TANDEM_WIRING for a prefix that is no plain lower-case name.
+ * @throws TANDEM_WIRING for an unknown option, and a prefix that is no plain lower-case name.
  */
-export function tandemMigrations({ tablePrefix = DEFAULT_TABLE_PREFIX }: { readonly tablePrefix?: string } = {}): (new () => MigrationInterface)[] {
+export function tandemMigrations(options: { readonly tablePrefix?: string } = {}): (new () => MigrationInterface)[] {
+  const { tablePrefix = DEFAULT_TABLE_PREFIX } = knownOptions('tandemMigrations', options, { tablePrefix: true });
   const tables = tableNames(tablePrefix);
   return STEPS.map(([stepName, step]) => forPrefix(`${tablePrefix}${stepName}`, step, tables));
 }
