@@ -57,6 +57,15 @@ describe('an option that does not exist', () => {
   it('is one that has the name of an inherited member too', () => expect(() => typeOrmStorage({ toString: 1 } as object)).toThrow(wiring('there is no option `toString`')));
 });
 
+describe('an option that would say nothing', () => {
+  it('is refused: `tables` of a projection that has an entity', () => {
+    const both = () => Projection('spec.view', { version: 1, entity: Noted, tables: [Decorated] })(Decorated);
+    expect(both).toThrow(
+      wiring("@Projection('spec.view') on Decorated: `entity` (Noted) is the only thing that a row projection writes, so `tables` (Decorated) would say nothing"),
+    );
+  });
+});
+
 describe('an option that is undefined', () => {
   it('leaves the default as it is', () => {
     DurableSaga('spec.saga', { startFrom: undefined })(Decorated);

@@ -43,19 +43,30 @@ const NAME = /^[a-z0-9][a-z0-9._-]{0,119}$/;
 
 /**
  * Makes a provider class a projection. The name is stored with its checkpoints: renaming it is an explicit act.
- * @throws TANDEM_WIRING for an unknown option, a name that is not lower-case letters, digits, dots and dashes, a version or parallelism that is not a whole number from 1.
+ * @throws TANDEM_WIRING for an unknown option, `entity` together with `tables`, a name that is not lower-case letters, digits, dots and dashes, a version or parallelism that is not a whole number from 1.
  */
 export function Projection<V extends object>(name: string, options: ProjectionOptions<V>): (target: Type<object>) => void {
   return (target) => {
     const where = `@Projection('${name}') on ${target.name}`;
     const given = knownOptions(where, options, OPTIONS);
     if (!NAME.test(name)) throw new TandemError('TANDEM_WIRING', `${where}: a name is lower-case letters, digits, dots and dashes`);
+    if (given.entity && given.tables) {
+      throw new TandemError(
+        'TANDEM_WIRING',
+        `${where}: \`entity\` (${given.entity.name}) is the only thing that a row projection writes, so \`tables\` (${namesOf(given.tables)}) would say nothing`,
+        {
+          next: 'Leave `tables` out, or `entity`: then the projection is free, and its methods get no row.',
+        },
+      );
+    }
     for (const [option, value] of Object.entries({ version: options.version, parallelism: options.parallelism ?? 1 })) {
       if (!Number.isInteger(value) || value < 1) throw new TandemError('TANDEM_WIRING', `${where}: ${option} is a whole number from 1`);
     }
     Reflect.defineMetadata(PROJECTION, Object.freeze({ sync: SyncStrategy.eventual(), ...given, name }), target);
   };
 }
+
+const namesOf = (types: readonly Type[]): string => types.map(({ name }) => name).join(', ');
 
 /** The definition of a projection class, or undefined when it has no `@Projection` of its own. */
 export const projectionOf = (projectionClass: object): ProjectionDefinition | undefined => Reflect.getOwnMetadata(PROJECTION, projectionClass) as ProjectionDefinition | undefined;
