@@ -1,3 +1,4 @@
+import { Big } from 'big.js';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { decodePayload, encodePayload, MAX_PAYLOAD_BYTES } from './payload.js';
@@ -56,6 +57,7 @@ describe('payload', () => {
     ['a function', { f: () => 1 }, 'content.f'],
     ['an invalid Date', new Date(Number.NaN), 'content'],
     ['a Map', new Map(), 'content'],
+    ['a member named by a symbol', { a: { [Symbol('s')]: 1 } }, 'content.a'],
     ['a key that changes prototypes', JSON.parse('{"__proto__":{"admin":true}}'), 'content.__proto__'],
   ])('refuses %s and names its path', (_what, content, path) => {
     expect(refusal(content)).toBe(`TANDEM_PAYLOAD_REFUSED ${path}`);
@@ -65,7 +67,24 @@ describe('payload', () => {
     const circle: Record<string, unknown> = {};
     circle.self = circle;
     expect(refusal(circle)).toMatch(/^TANDEM_PAYLOAD_REFUSED content(\.self)+$/);
-    expect(refusal('x'.repeat(MAX_PAYLOAD_BYTES))).toBe('TANDEM_PAYLOAD_REFUSED');
+    expect(refusal({ note: 'x', pages: ['x', 'x'.repeat(MAX_PAYLOAD_BYTES)] })).toBe('TANDEM_PAYLOAD_REFUSED content.pages[1]');
+    expect(refusal(Array.from({ length: 30 }, () => 'x'.repeat(10_000)))).toBe('TANDEM_PAYLOAD_REFUSED content');
+    expect(refusal(Object.assign([], { length: 2 ** 31 }))).toBe('TANDEM_PAYLOAD_REFUSED content');
+  });
+
+  it('keeps decimals of big.js to the last digit', () => {
+    for (const text of ['0.1', '-12.50', '-0', '1e+400', '123456789012345678901234567890.000000000000000000001']) {
+      const back = roundTrip(new Big(text)) as Big;
+      expect(back).toBeInstanceOf(Big);
+      expect([back.s, back.e, back.c]).toEqual([new Big(text).s, new Big(text).e, new Big(text).c]);
+    }
+  });
+
+  it('never takes a message for a tag, whatever its only member is called', () => {
+    class Tagged {
+      constructor(readonly $date: string) {}
+    }
+    expect(decodePayload(Tagged, encodePayload('tagged', new Tagged('2026')))).toEqual(new Tagged('2026'));
   });
 
   it('does not let stored text change prototypes', () => {
