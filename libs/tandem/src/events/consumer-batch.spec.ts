@@ -162,6 +162,27 @@ describe('ConsumerBatch between two tries', () => {
   });
 });
 
+describe('ConsumerBatch whose claim is taken by somebody else between two tries', () => {
+  it('goes on from what it has learnt, so that a failure which names no event is narrowed down all the same', async () => {
+    const log = new MemoryLog();
+    const consumer = log.consumer('park', 2);
+    const ids = Array.from({ length: 16 }, (_, stream) => log.append(stream).eventId);
+    log.faults.set(ids[5]!, { kind: 'unnamed', times: NEVER_HEALS });
+    const interrupted = {};
+    let claims = 0;
+    for (let turns = 0; turns < 40 && log.lag > 0; turns++) {
+      await log.batch.run({
+        consumer,
+        interrupted,
+        claim: async (unit) => (++claims % 2 === 0 ? undefined : log.ports.store.claim(unit, { consumer: consumer.name, exclusive: false, wait: false })),
+        heads: (unit) => log.ports.log.heads(unit),
+        attempt: (work) => log.ports.units.run(work, { kind: 'consumer' }),
+      });
+    }
+    expect([log.lag, log.rows.size, [...log.letters.values()].map(({ eventId }) => eventId)]).toEqual([0, 15, [ids[5]]]);
+  });
+});
+
 describe('ConsumerBatch with onError halt', () => {
   const inOrder = (log: MemoryLog) =>
     handled(log)

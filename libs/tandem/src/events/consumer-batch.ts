@@ -38,7 +38,7 @@ export interface BatchResult {
 export type Attempt = <T>(work: (unit: Unit) => Promise<T>) => Promise<T>;
 
 /** What one batch has learnt from its failed tries. */
-interface Lessons {
+export interface Lessons {
   /** Stream id → its event that failed. */
   readonly failed: Map<string, Failed>;
   maxEvents: number;
@@ -74,6 +74,8 @@ export interface BatchRequest {
   readonly attempt: Attempt;
   /** A failed event that it says yes to is the caller's own: its error goes to the caller. */
   readonly isOwn?: (event: StoredEvent) => boolean;
+  /** Of a caller that comes again when the claim was busy: what was learnt before somebody else came in between two tries. */
+  readonly interrupted?: { lessons?: Lessons };
 }
 
 /**
@@ -98,7 +100,7 @@ export class ConsumerBatch {
   async run(request: BatchRequest): Promise<BatchResult | undefined> {
     const { name } = request.consumer;
     const { batchSize } = this.ports.settings;
-    const lessons: Lessons = { failed: new Map(), maxEvents: this.streaks.sizeFor(name, batchSize), tries: 0 };
+    const lessons: Lessons = request.interrupted?.lessons ?? { failed: new Map(), maxEvents: this.streaks.sizeFor(name, batchSize), tries: 0 };
     for (;;) {
       let tried = 0;
       lessons.tries++;
@@ -111,6 +113,7 @@ export class ConsumerBatch {
           return this.handle(unit, request, claim, lessons, (count) => (tried = count));
         });
         if (lessons.outcome) this.streaks.committed(name, lessons.outcome, batchSize);
+        if (request.interrupted) request.interrupted.lessons = result ? undefined : { ...lessons, tries: lessons.tries - 1 };
         return result;
       } catch (error) {
         if (isTandemError(error, 'TANDEM_EVENT_UNKNOWN')) return { handled: 0, more: false, stopped: error.message };

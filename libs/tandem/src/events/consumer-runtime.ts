@@ -10,7 +10,7 @@ import { asWorker } from '../kernel/connection-use.js';
 import { UnitOfWork, type Unit } from '../kernel/unit-of-work.js';
 import { CommandFold } from './command-fold.js';
 import { type Consumer, typesOf } from './consumer.js';
-import { ConsumerBatch, type BatchPorts, type BatchResult } from './consumer-batch.js';
+import { ConsumerBatch, type BatchPorts, type BatchRequest, type BatchResult } from './consumer-batch.js';
 import { ConsumerRegistry } from './consumer-registry.js';
 import { ConsumerSettings } from './consumer-settings.js';
 import { ConsumerStore } from './consumer-store.js';
@@ -191,8 +191,9 @@ export class ConsumerRuntime {
   private async runLane(consumer: Consumer, another: () => void): Promise<void> {
     let busy = 0;
     const gaps = new GapWatch(this.log, this.clock);
+    const interrupted = {};
     while (!this.stopping.signal.aborted) {
-      const result = await this.runBatch(consumer);
+      const result = await this.runBatch(consumer, interrupted);
       if (result) {
         busy = 0;
         this.report(consumer, result);
@@ -209,11 +210,12 @@ export class ConsumerRuntime {
     }
   }
 
-  private runBatch(consumer: Consumer): Promise<BatchResult | undefined> {
+  private runBatch(consumer: Consumer, interrupted: BatchRequest['interrupted']): Promise<BatchResult | undefined> {
     const exclusive = consumer.parallelism === 1;
     const limit = Math.max(SHARDS_AT_LEAST, Math.ceil(SHARDS / consumer.parallelism));
     return this.batch.run({
       consumer,
+      interrupted,
       claim: (unit) => this.store.claim(unit, { consumer: consumer.name, exclusive, limit, events: exclusive ? undefined : this.settings.batchSize, wait: false }),
       heads: async (unit, claim) =>
         claim.heads ??
