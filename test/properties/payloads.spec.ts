@@ -94,7 +94,7 @@ describe.each(sqlBackends())('payloads on $name', (backend) => {
         );
         for (const read of [stored, ofBatch, await log.readStream('', stream)]) expect(read.map(({ payload }) => decoded(payload))).toStrictEqual(originals);
       }),
-      { numRuns: 15 },
+      { numRuns: 15, interruptAfterTimeLimit: 60_000 },
     );
   });
 
@@ -111,7 +111,7 @@ describe.each(sqlBackends())('payloads on $name', (backend) => {
         const claimed = await Promise.all(tickets.map((ticket) => jobs.claim(ticket, 60_000)));
         expect(claimed.map((job) => decoded(job!.payload))).toStrictEqual(originals);
       }),
-      { numRuns: 5 },
+      { numRuns: 5, interruptAfterTimeLimit: 60_000 },
     );
   });
 });
