@@ -1,10 +1,9 @@
 import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
-import { isWorker } from '../../kernel/connection-use.js';
 import { TandemError } from '../../kernel/errors.js';
 import { scopes } from '../../kernel/unit-of-work.js';
 import { poolsOf } from './acquire.js';
 import { dialectOf } from './driver-link.js';
-import { outsideRunner } from './outside-runner.js';
+import { outsideRunner, secondConnection } from './outside-runner.js';
 import { isConnectionLost, isServerFull, serverFull } from './sql-errors.js';
 import { unitOn } from './typeorm-unit.js';
 
@@ -22,8 +21,8 @@ export function joinDataSource(dataSource: DataSource): DataSource {
   if (joined.has(dataSource)) return dataSource;
   joined.add(dataSource);
   const runner = (): QueryRunner | undefined => unitOn(dataSource)?.runner;
-  joinManager(dataSource, runner);
-  joinQueries(dataSource, runner, (mode) => outsideRunner(poolsOf(dataSource).placeFor(isWorker() ? 'worker' : 'outside'), mode));
+  joinManager(dataSource.manager, dataSource, runner);
+  joinQueries(dataSource, runner, (mode) => outsideRunner(dataSource, mode));
   joinLife(dataSource);
   return dataSource;
 }
@@ -33,12 +32,11 @@ export function guardDataSource(dataSource: DataSource): void {
   if (joined.has(dataSource) || guarded.has(dataSource)) return;
   guarded.add(dataSource);
   const runner = (): QueryRunner | undefined => unitOn(dataSource)?.runner;
-  joinManager(dataSource, runner);
+  joinManager(dataSource.manager, dataSource, runner);
   joinQueries(dataSource, runner);
 }
 
-function joinManager(dataSource: DataSource, runner: () => QueryRunner | undefined): void {
-  const manager: EntityManager = dataSource.manager;
+function joinManager(manager: EntityManager, dataSource: DataSource, runner: () => QueryRunner | undefined): void {
   const getRepository = manager.getRepository.bind(manager);
   const getTreeRepository = manager.getTreeRepository.bind(manager);
   const transaction = manager.transaction.bind(manager) as (...args: unknown[]) => Promise<unknown>;
@@ -57,12 +55,19 @@ function joinManager(dataSource: DataSource, runner: () => QueryRunner | undefin
 function joinQueries(dataSource: DataSource, runner: () => QueryRunner | undefined, newRunner = dataSource.createQueryRunner.bind(dataSource)): void {
   const query = dataSource.query.bind(dataSource) as (text: string, params?: unknown, given?: QueryRunner) => Promise<unknown>;
   const createQueryBuilder = dataSource.createQueryBuilder.bind(dataSource) as (...args: unknown[]) => unknown;
+  const createEntityManager = dataSource.createEntityManager.bind(dataSource);
   Object.assign(dataSource, {
     query: async (text: string, params?: unknown, given?: QueryRunner) => query(text, params, given ?? runner()),
     createQueryBuilder: (...args: [unknown?, unknown?, QueryRunner?]) =>
       args[1] ? createQueryBuilder(args[0], args[1], args[2] ?? runner()) : createQueryBuilder(args[0] ?? runner()),
+    // What repositories that are classes of their own are given: `super(User, dataSource.createEntityManager())`.
+    createEntityManager: (given?: QueryRunner) => {
+      const manager = createEntityManager(given);
+      if (!given) joinManager(manager, dataSource, runner);
+      return manager;
+    },
     createQueryRunner: (mode?: 'master' | 'slave') => {
-      if (runner()) throw new TandemError('TANDEM_SECOND_CONNECTION', 'A second connection was asked for inside a unit of work');
+      if (runner()) throw secondConnection();
       return newRunner(mode);
     },
   });

@@ -1,13 +1,17 @@
-import type { QueryRunner } from 'typeorm';
+import type { DataSource, QueryRunner } from 'typeorm';
+import { isWorker } from '../../kernel/connection-use.js';
 import { TandemError } from '../../kernel/errors.js';
-import type { Holder, PoolPlace } from './connection-pools.js';
+import { poolsOf } from './acquire.js';
+import type { Holder } from './connection-pools.js';
+import { unitOn } from './typeorm-unit.js';
 import { withinTime } from './within-time.js';
 
 /**
  * A query runner for what the application does outside of units of work. Its connection is waited for as long as that of a unit:
  * mysql2 has no limit of its own, so ten handlers that each hold a connection and ask for a second one would hang for ever.
  */
-export function outsideRunner(pool: PoolPlace, mode?: 'master' | 'slave'): QueryRunner {
+export function outsideRunner(dataSource: DataSource, mode?: 'master' | 'slave'): QueryRunner {
+  const pool = poolsOf(dataSource).placeFor(isWorker() ? 'worker' : 'outside');
   const runner = pool.newRunner(mode);
   const connect = runner.connect.bind(runner) as () => Promise<unknown>;
   const release = runner.release.bind(runner);
@@ -36,5 +40,25 @@ export function outsideRunner(pool: PoolPlace, mode?: 'master' | 'slave'): Query
       throw error;
     }
   };
-  return Object.assign(runner, { connect: () => (connected ??= connectOnce()), release: giveBack });
+  const query = runner.query.bind(runner) as (...args: unknown[]) => Promise<unknown>;
+  const stream = runner.stream.bind(runner) as (...args: unknown[]) => Promise<unknown>;
+  /** Made outside, it may still be used inside. */
+  const refuseInside = () => {
+    if (unitOn(dataSource)) throw secondConnection();
+  };
+  return Object.assign(runner, {
+    connect: () => (connected ??= connectOnce()),
+    release: giveBack,
+    query: async (...args: unknown[]) => {
+      refuseInside();
+      return query(...args);
+    },
+    stream: async (...args: unknown[]) => {
+      refuseInside();
+      return stream(...args);
+    },
+  } as Partial<QueryRunner>);
 }
+
+export const secondConnection = (): TandemError =>
+  new TandemError('TANDEM_SECOND_CONNECTION', 'A second connection was asked for inside a unit of work, or a query runner from outside of it was used');

@@ -36,6 +36,20 @@ class Items {
   ) {}
 }
 
+@Injectable()
+class ItemStore extends Repository<Item> {
+  constructor(@InjectDataSource() dataSource: DataSource) {
+    super(Item, dataSource.createEntityManager());
+  }
+}
+
+@Injectable()
+class ItemShelf extends Repository<Item> {
+  constructor(@InjectRepository(Item) items: Repository<Item>) {
+    super(items.target, items.manager, items.queryRunner);
+  }
+}
+
 const code = (error: unknown): unknown => (error instanceof TandemError ? error.code : error);
 
 describe.each(sqlBackends())('unit of work on $name, pool of 1', (backend) => {
@@ -55,7 +69,10 @@ describe.each(sqlBackends())('unit of work on $name, pool of 1', (backend) => {
   beforeAll(async () => {
     database = await backend.create();
     const options = { ...database.dataSourceOptions, entities: [Item, Part, Late], synchronize: true, poolSize: 1 } as DataSourceOptions;
-    @Module({ imports: [TypeOrmModule.forRootAsync({ useFactory: () => options, dataSourceFactory: tandemDataSource }), TypeOrmModule.forFeature([Item])], providers: [Items] })
+    @Module({
+      imports: [TypeOrmModule.forRootAsync({ useFactory: () => options, dataSourceFactory: tandemDataSource }), TypeOrmModule.forFeature([Item])],
+      providers: [Items, ItemStore, ItemShelf],
+    })
     class ItemsModule {}
     app = await NestFactory.createApplicationContext(ItemsModule, { logger: ['error'] });
     items = app.get(Items);
@@ -95,6 +112,14 @@ describe.each(sqlBackends())('unit of work on $name, pool of 1', (backend) => {
     'BaseEntity static': () => Item.insert({ id: 2, n: 1 }),
     'BaseEntity instance': () => item(2).save(),
     'custom repository': () => custom.bump(1),
+    'a repository class on createEntityManager()': () => app.get(ItemStore).insert({ id: 2, n: 1 }),
+    'save() of a repository class on createEntityManager()': () => app.get(ItemStore).save({ id: 2, n: 1 }),
+    'a query builder of a repository class on createEntityManager()': () => app.get(ItemStore).createQueryBuilder().update().set({ n: 5 }).where('id = 1').execute(),
+    'a transaction of a repository class on createEntityManager()': () => app.get(ItemStore).manager.transaction((manager) => manager.insert(Item, { id: 2, n: 1 })),
+    'a repository class on an injected repository': () => app.get(ItemShelf).insert({ id: 2, n: 1 }),
+    'new Repository() on the injected manager': () => new Repository(Item, items.em).insert({ id: 2, n: 1 }),
+    'createEntityManager() inside the unit': () => items.ds.createEntityManager().insert(Item, { id: 2, n: 1 }),
+    'insert() of new EntityManager()': () => new EntityManager(items.ds).insert(Item, { id: 2, n: 1 }),
     'em.withRepository': () => items.em.withRepository(custom).increment({ id: 1 }, 'n', 1),
     'DataSource.transaction': () => items.ds.transaction((manager) => manager.insert(Item, { id: 2, n: 1 })),
     'em.transaction': () => items.em.transaction((manager) => manager.getRepository(Item).insert({ id: 2, n: 1 })),
@@ -124,10 +149,83 @@ describe.each(sqlBackends())('unit of work on $name, pool of 1', (backend) => {
     await units.run(async () => expect(await items.ds.query(isolationSql)).toEqual([{ level: 'READ-COMMITTED' }]));
   });
 
-  it('refuses createQueryRunner at once, and a query builder that was made outside', async () => {
-    await expect(units.run(async () => items.ds.createQueryRunner())).rejects.toMatchObject({ code: 'TANDEM_SECOND_CONNECTION' });
-    const builder = items.repo.createQueryBuilder('i');
-    await expect(units.run(() => builder.getMany())).rejects.toMatchObject({ code: 'TANDEM_SECOND_CONNECTION' });
+  const reads: Record<string, () => Promise<unknown>> = {
+    find: () => items.repo.findBy({ id: 2 }).then(([found]) => found?.id),
+    findOne: () => items.repo.findOne({ where: { id: 2 } }).then((found) => found?.id),
+    findOneByOrFail: () => items.repo.findOneByOrFail({ id: 2 }).then(({ id }) => id),
+    findAndCount: () => items.repo.findAndCount({ where: { id: 2 } }).then(([, count]) => count * 2),
+    exists: () => items.repo.existsBy({ id: 2 }).then((is) => is && 2),
+    maximum: () => items.repo.maximum('id'),
+    'em.find': () => items.em.findOneBy(Item, { id: 2 }).then((found) => found?.id),
+    'BaseEntity.findOneBy': () => Item.findOneBy({ id: 2 }).then((found) => found?.id),
+    getMany: () =>
+      items.repo
+        .createQueryBuilder('i')
+        .where('i.id = 2')
+        .getMany()
+        .then(([found]) => found?.id),
+    getRawOne: () => items.ds.createQueryBuilder().select('i.id', 'id').from(Item, 'i').where('i.id = 2').getRawOne<Item>().then((found) => found?.id), // prettier-ignore
+    'a stream of a query builder': () => items.repo.createQueryBuilder('i').where('i.id = 2').stream().then(idOfStream),
+    'a stream of DataSource.createQueryBuilder': () => items.ds.createQueryBuilder(Item, 'i').where('i.id = 2').stream().then(idOfStream),
+    'a stream of a repository class': () => app.get(ItemStore).createQueryBuilder('i').where('i.id = 2').stream().then(idOfStream),
+    'the runner of the manager': () => items.em.queryRunner!.query('select id from item where id = 2').then(([row]: { id: number }[]) => row?.id),
+  };
+  const idOfStream = async (stream: AsyncIterable<unknown>) => {
+    let id: unknown;
+    for await (const row of stream) id = (row as { i_id: unknown }).i_id;
+    return id;
+  };
+
+  it.each(Object.keys(reads))('%s reads what the unit has written and nobody else sees', async (way) => {
+    const run = units.run(async () => {
+      await items.em.query('insert into item values (2, 1)');
+      expect(Number(await reads[way]!())).toBe(2);
+      throw new Error('abort');
+    });
+    await expect(run).rejects.toThrow('abort');
+    expect(await rows()).toEqual([[1, 0]]);
+  });
+
+  /** What is made outside of a unit, and then used inside. */
+  const refused: Record<string, () => { readonly use: () => Promise<unknown>; readonly end?: () => Promise<unknown> }> = {
+    'DataSource.createQueryRunner': () => ({ use: async () => items.ds.createQueryRunner() }),
+    'a query builder from outside': () => {
+      const builder = items.repo.createQueryBuilder('i');
+      return { use: () => builder.getMany() };
+    },
+    'a stream of a query builder from outside': () => {
+      const builder = items.repo.createQueryBuilder('i');
+      return { use: () => builder.stream() };
+    },
+    'a query runner from outside': () => {
+      const runner = items.ds.createQueryRunner();
+      return { use: () => runner.query('insert into item values (2, 1)'), end: () => runner.release() };
+    },
+    'startTransaction() of a query runner from outside': () => {
+      const runner = items.ds.createQueryRunner();
+      return { use: () => runner.startTransaction(), end: () => runner.release() };
+    },
+    'stream() of a query runner from outside': () => {
+      const runner = items.ds.createQueryRunner();
+      return { use: () => runner.stream('select 1'), end: () => runner.release() };
+    },
+    'the manager of a query runner from outside': () => {
+      const runner = items.ds.createQueryRunner();
+      return { use: () => runner.manager.insert(Item, { id: 2, n: 1 }), end: () => runner.release() };
+    },
+    'save() of new EntityManager()': () => {
+      const manager = new EntityManager(items.ds);
+      return { use: () => manager.save(Item, { id: 2, n: 1 }) };
+    },
+  };
+
+  it.each(Object.keys(refused))('%s is refused at once, and told what to use instead', async (way) => {
+    const { use, end } = refused[way]!();
+    const run = units.run(use);
+    await expect(run).rejects.toMatchObject({ code: 'TANDEM_SECOND_CONNECTION' });
+    await expect(run).rejects.toThrow('Use the injected repository or EntityManager, or run the code with `unitOfWork.outside(() => …)`.');
+    await end?.();
+    expect(await rows()).toEqual([[1, 0]]);
   });
 
   it('does not give its connection away to manager.release()', async () => {
@@ -169,6 +267,24 @@ describe.each(sqlBackends())('unit of work on $name, pool of 1', (backend) => {
     // PostgreSQL may have refused it already, because the first error ended the transaction.
     expect(['TANDEM_UNIT_OF_WORK_CLOSED', 'TANDEM_UNIT_OF_WORK_DOOMED']).toContain(code(sibling));
     expect(await rows()).toEqual([[1, 0]]);
+  });
+
+  it.each([0, 4, 9])('of ten statements at once number %i fails and all are waited for: what PostgreSQL cannot commit whole it does not commit', async (failing) => {
+    let outcomes: PromiseSettledResult<unknown>[] = [];
+    const run = units.run(async () => {
+      outcomes = await Promise.allSettled(
+        Array.from({ length: 10 }, (_, i) => (i % 2 ? items.repo : items.em.getRepository(Item)).insert({ id: i === failing ? 1 : 100 + i, n: 0 })),
+      );
+    });
+    if (backend.dialect === 'mysql') {
+      await run;
+      expect(await rows()).toHaveLength(10);
+    } else {
+      await expect(run).rejects.toMatchObject({ code: 'TANDEM_UNIT_OF_WORK_DOOMED', cause: { driverError: { code: '23505' } } });
+      expect(await rows()).toEqual([[1, 0]]);
+    }
+    const after = outcomes.slice(failing + 1).map((outcome) => (outcome.status === 'rejected' ? code(outcome.reason) : 'written'));
+    expect(new Set(after)).toEqual(new Set(failing === 9 ? [] : [backend.dialect === 'mysql' ? 'written' : 'TANDEM_UNIT_OF_WORK_DOOMED']));
   });
 
   it('nested transactions at once: one fails, the others stay', async () => {
