@@ -1,14 +1,14 @@
 import { type INestApplicationContext, Module, type Provider, type Type } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { CommandBus, QueryBus } from '@nestjs/cqrs';
-import { TypeOrmModule } from '@nestjs/typeorm';
+import { TypeOrmModule, type TypeOrmModuleOptions } from '@nestjs/typeorm';
 import { randomBytes } from 'node:crypto';
 import { DataSource, type DataSourceOptions } from 'typeorm';
 import { TandemModule, type TandemSettings } from 'nest-tandem';
 import { bullMqJobs } from 'nest-tandem/bullmq';
 import { embedded, type EmbeddedDefault } from 'nest-tandem/embedded';
 import { tandem } from 'nest-tandem/testing';
-import { tandemDataSource, tandemMigrations, typeOrmStorage } from 'nest-tandem/typeorm';
+import { tandemDataSource, tandemMigrations, typeOrmStorage, type TypeOrmStorageOptions } from 'nest-tandem/typeorm';
 import { redisBackend, type SqlBackend, type TestDatabase } from './backends.js';
 import { PGLITE_SNAPSHOT } from './pglite-server.js';
 import { bankEntities, bankProviders, Faults } from './bank.js';
@@ -51,16 +51,22 @@ export interface BankOptions extends TandemSettings {
   readonly without?: readonly Type[];
   readonly entities?: readonly Type[];
   readonly poolSize?: number;
+  /** Of a database server. */
+  readonly pools?: Pick<TypeOrmStorageOptions, 'queryPoolSize' | 'workerPoolSize' | 'acquireTimeoutMs'>;
+  readonly typeOrm?: Pick<TypeOrmModuleOptions, 'retryAttempts' | 'retryDelay'>;
 }
 
-export async function startBank(place: BankPlace, { providers = [], without = [], entities: ownEntities = [], poolSize = 6, ...settings }: BankOptions = {}): Promise<Bank> {
+export async function startBank(
+  place: BankPlace,
+  { providers = [], without = [], entities: ownEntities = [], poolSize = 6, pools = {}, typeOrm, ...settings }: BankOptions = {},
+): Promise<Bank> {
   const entities = [...bankEntities, ...ownEntities];
   const migrations = tandemMigrations();
-  const storage = place.embedded?.storage ?? typeOrmStorage({ queryPoolSize: 2, workerPoolSize: 4 });
+  const storage = place.embedded?.storage ?? typeOrmStorage({ queryPoolSize: 2, workerPoolSize: 4, ...pools });
   const jobs = place.embedded?.jobs ?? bullMqJobs({ connection: place.redisUrl ?? { postgres: place.database!.url }, queuePrefix: place.queuePrefix });
   const dataSource = async (): Promise<DataSourceOptions> => ({
     ...(place.embedded ? await place.embedded.typeOrmOptions() : place.database!.dataSourceOptions),
-    ...({ poolSize } as object),
+    ...({ poolSize, ...typeOrm } as object),
     entities,
     migrations,
     migrationsRun: true,

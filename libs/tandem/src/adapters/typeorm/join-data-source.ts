@@ -4,7 +4,7 @@ import { scopes } from '../../kernel/unit-of-work.js';
 import { poolsOf } from './acquire.js';
 import { dialectOf } from './driver-link.js';
 import { outsideRunner, secondConnection } from './outside-runner.js';
-import { isConnectionLost, isServerFull, serverFull } from './sql-errors.js';
+import { isAway, isServerFull, serverFull } from './sql-errors.js';
 import { unitOn } from './typeorm-unit.js';
 
 const joined = new WeakSet<DataSource>();
@@ -73,6 +73,8 @@ function joinQueries(dataSource: DataSource, runner: () => QueryRunner | undefin
   });
 }
 
+const START_IT = 'Start it, or check its address; how often TypeOrmModule tries is its option `retryAttempts`.';
+
 function joinLife(dataSource: DataSource): void {
   const initialize = dataSource.initialize.bind(dataSource);
   const destroy = dataSource.destroy.bind(dataSource);
@@ -84,7 +86,7 @@ function joinLife(dataSource: DataSource): void {
         return dataSource;
       } catch (error) {
         if (isServerFull(error)) throw serverFull(error);
-        throw isConnectionLost(error) ? new TandemError('TANDEM_STORAGE_UNAVAILABLE', `The database ${addressOf(dataSource)} does not answer`, { cause: error }) : error;
+        throw isAway(error) ? new TandemError('TANDEM_STORAGE_UNAVAILABLE', `The database ${addressOf(dataSource)} does not answer`, { cause: error, next: START_IT }) : error;
       }
     },
     destroy: () => poolsOf(dataSource).close(destroy),

@@ -79,11 +79,14 @@ export const isInterrupted = (error: unknown): boolean => hasNumber(error, INTER
 export const isReadOnlyViolation = (error: unknown): boolean => hasNumber(error, READ_ONLY);
 
 /** The connection is gone, or could not be made; what was in flight has an unknown outcome. */
-export function isConnectionLost(error: unknown): boolean {
-  const { code, errno, fatal, message } = facts(error);
+export const isConnectionLost = (error: unknown): boolean => facts(error).fatal === true || isAway(error);
+
+/** As `isConnectionLost`, but false for a login that the server refused. */
+export function isAway(error: unknown): boolean {
+  const { code, errno, message } = facts(error);
   if (SOCKET_CODES.has(code) || ENDED_BY_SERVER.has(errno) || ENDED_BY_SERVER.has(code)) return true;
   if (typeof code === 'string' && /^08[0-9A-Z]{3}$/.test(code)) return true;
-  return fatal === true || (typeof message === 'string' && LOST_MESSAGES.test(message));
+  return typeof message === 'string' && LOST_MESSAGES.test(message);
 }
 
 /** True for an error that the database sent in answer to a statement, false for one of the driver, the socket or our own. */
