@@ -26,6 +26,8 @@ export interface BatchResult {
   readonly more: boolean;
   /** Checkpoints that moved. */
   readonly advanced?: number;
+  /** The claim held every shard that lagged. */
+  readonly whole?: boolean;
   /** What comes next cannot be read yet. */
   readonly waits?: boolean;
   /** The first number of a shard that is not there, though later ones are taken: not yet, or never. */
@@ -174,6 +176,7 @@ export class ConsumerBatch {
     return {
       handled: wanted.length,
       advanced: checkpoints.length,
+      whole: claim.heads !== undefined && claim.heads.heads.size === claim.checkpoints.length,
       more: merged.more && upTo.length === merged.keys.length,
       waits: merged.more && merged.keys.length === 0,
       gap: read.gap,

@@ -47,6 +47,8 @@ export class ConsumerRuntime {
   private readonly commandFold: CommandFold;
   private readonly listeners: BatchListener[] = [];
   private readonly running = new SingleRuns();
+  /** Consumer → events that it has handled in this process. */
+  private readonly handled = new Map<string, number>();
   private readonly retries: DueRetries;
   private readonly saidStopped = new Map<string, string>();
   private readonly stopping = new AbortController();
@@ -172,10 +174,15 @@ export class ConsumerRuntime {
     return new Reconciler({ clock, letters, registry, store, catchUp, retry, reconcileEveryMs: this.settings.reconcileEveryMs });
   }
 
-  /** An operator's retry of a held stream sends the same message as an event does. */
+  /** An operator's retry of a held stream sends the same message as an event does: where no event is found, letters are looked for. The reconciler looks for them anyway. */
   private async woken(consumer: Consumer): Promise<void> {
+    const before = this.handledBy(consumer);
     await this.reported(consumer.name, () => this.catchUp(consumer));
-    await this.reported(consumer.name, () => this.retries.run(consumer));
+    if (this.handledBy(consumer) === before) await this.reported(consumer.name, () => this.retries.run(consumer));
+  }
+
+  private handledBy({ name }: Consumer): number {
+    return this.handled.get(name) ?? 0;
   }
 
   private async retry(consumer: Consumer, letter: DeadLetter): Promise<boolean> {
@@ -198,8 +205,8 @@ export class ConsumerRuntime {
         busy = 0;
         this.report(consumer, result);
         if (result.more && !result.waits) another();
-        // Of a consumer in several lanes, one claim has seen only some of the shards.
-        if (!result.more && (consumer.parallelism === 1 || !result.advanced)) return;
+        // Of a consumer in several lanes, one claim may have seen only some of the shards.
+        if (!result.more && (consumer.parallelism === 1 || result.whole || !result.advanced)) return;
         const gapPause = await gaps.pauseAt(result.gap);
         if (result.waits) await this.clock.sleep(gapPause ?? BUSY_PAUSE_MS, this.stopping.signal);
       } else {
@@ -228,6 +235,7 @@ export class ConsumerRuntime {
   }
 
   private report(consumer: Consumer, result: BatchResult): void {
+    this.handled.set(consumer.name, this.handledBy(consumer) + result.handled);
     if (result.handled > 0) for (const listener of this.listeners) listener(consumer);
     if (result.stopped && this.saidStopped.get(consumer.name) !== result.stopped) this.logger.error(`${consumer.name} does not run: ${result.stopped}`);
     if (result.stopped) this.saidStopped.set(consumer.name, result.stopped);
