@@ -1,4 +1,6 @@
 /** An invoice file whose lines know what should become of them: nothing here asks the shop. */
+import { Dice } from '../support/dice.js';
+import { fourPlaces, tenThousandths } from './ten-thousandths.js';
 
 export const HEADER = 'InvoiceNo,InvoiceDate,CustomerID,Country,Quantity,UnitPrice';
 
@@ -57,7 +59,7 @@ const MALFORMED: readonly Partial<Row>[] = [
 ];
 const MALFORMED_RETURNS: readonly Partial<Row>[] = [{ quantity: '1' }, { quantity: '0' }, { price: '-1' }];
 
-/** The same file for the same seed (mulberry32). */
+/** The same file for the same seed. */
 export function invoiceFile(seed: number, lines: number): InvoiceFile {
   return new Writer(seed).write(lines);
 }
@@ -69,7 +71,11 @@ class Writer {
   private readonly accepted: Row[] = [];
   private lastNumber = 600_000;
 
-  constructor(private state: number) {}
+  private readonly dice: Dice;
+
+  constructor(seed: number) {
+    this.dice = new Dice(seed);
+  }
 
   write(lines: number): InvoiceFile {
     // Every kind of bad line at least once, then a mixture.
@@ -85,39 +91,39 @@ class Writer {
   }
 
   private any(): void {
-    const dice = this.below(100);
-    if (dice < 78) this.good();
-    else if (dice < 83) this.repeated();
-    else if (dice < 87) this.duplicate();
-    else if (dice < 91) this.bad('malformed', this.pick(MALFORMED));
-    else if (dice < 94) this.bad('non_positive_quantity', this.pick(NON_POSITIVE));
-    else if (dice < 97) this.bad('not_an_invoice', this.pick(NOT_INVOICES));
+    const die = this.dice.below(100);
+    if (die < 78) this.good();
+    else if (die < 83) this.repeated();
+    else if (die < 87) this.duplicate();
+    else if (die < 91) this.bad('malformed', this.dice.pick(MALFORMED));
+    else if (die < 94) this.bad('non_positive_quantity', this.dice.pick(NON_POSITIVE));
+    else if (die < 97) this.bad('not_an_invoice', this.dice.pick(NOT_INVOICES));
     else this.brokenQuote();
   }
 
   private good(): void {
-    const row = this.below(6) === 0 ? this.salesReturn() : this.order();
+    const row = this.dice.below(6) === 0 ? this.salesReturn() : this.order();
     this.put(row.number.startsWith('C') ? 'return' : 'order', row);
     this.accepted.push(row);
   }
 
   /** The same content, at times with its price written in another way. */
   private repeated(): void {
-    const row = this.pick(this.accepted);
-    this.put('repeat', { ...row, price: this.below(2) === 0 ? row.price : fourPlaces(tenThousandths(row.price)) });
+    const row = this.dice.pick(this.accepted);
+    this.put('repeat', { ...row, price: this.dice.below(2) === 0 ? row.price : fourPlaces(tenThousandths(row.price)) });
   }
 
   /** Of a recent line as well: its command may still be on its way. */
   private duplicate(): void {
-    const row = this.below(2) === 0 ? this.accepted.at(-1)! : this.pick(this.accepted);
-    this.put('duplicate_invoice', { ...row, ...this.pick([{ date: '3/3/2012 3:03' }, { country: 'Elsewhere' }, { customer: '99999' }, { price: '77.7777' }]) });
+    const row = this.dice.below(2) === 0 ? this.accepted.at(-1)! : this.dice.pick(this.accepted);
+    this.put('duplicate_invoice', { ...row, ...this.dice.pick([{ date: '3/3/2012 3:03' }, { country: 'Elsewhere' }, { customer: '99999' }, { price: '77.7777' }]) });
   }
 
   /** A number that was rejected may come again and be right. */
   private bad(fate: Fate, wrong: Partial<Row>): void {
     const row = this.order();
     this.put(fate, { ...row, ...wrong });
-    if (this.below(4) !== 0) return;
+    if (this.dice.below(4) !== 0) return;
     this.put('order', row);
     this.accepted.push(row);
   }
@@ -134,11 +140,11 @@ class Writer {
     this.lastNumber += 1;
     return {
       number: String(this.lastNumber),
-      date: `${1 + this.below(12)}/${1 + this.below(28)}/2011 ${this.below(24)}:${String(this.below(60)).padStart(2, '0')}`,
-      customer: this.below(5) === 0 ? NO_CUSTOMER : this.pick(CUSTOMERS),
-      country: this.pick(COUNTRIES),
-      quantity: String(this.below(40) === 0 ? 1_000_000 : 1 + this.below(300)),
-      price: this.pick(PRICES),
+      date: `${1 + this.dice.below(12)}/${1 + this.dice.below(28)}/2011 ${this.dice.below(24)}:${String(this.dice.below(60)).padStart(2, '0')}`,
+      customer: this.dice.below(5) === 0 ? NO_CUSTOMER : this.dice.pick(CUSTOMERS),
+      country: this.dice.pick(COUNTRIES),
+      quantity: String(this.dice.below(40) === 0 ? 1_000_000 : 1 + this.dice.below(300)),
+      price: this.dice.pick(PRICES),
     };
   }
 
@@ -171,17 +177,6 @@ class Writer {
       mailed: orders.filter(isKnown).map(({ number }) => number),
     };
   }
-
-  private below(limit: number): number {
-    this.state = (this.state + 0x6d2b79f5) | 0;
-    let bits = Math.imul(this.state ^ (this.state >>> 15), 1 | this.state);
-    bits = (bits + Math.imul(bits ^ (bits >>> 7), 61 | bits)) ^ bits;
-    return ((bits ^ (bits >>> 14)) >>> 0) % limit;
-  }
-
-  private pick<T>(from: readonly T[]): T {
-    return from[this.below(from.length)]!;
-  }
 }
 
 const isReturn = ({ number }: Row): boolean => number.startsWith('C');
@@ -198,14 +193,4 @@ function sumsBy(rows: readonly Row[], key: (row: Row) => string): Record<string,
     sums.set(key(row), sum);
   }
   return Object.fromEntries([...sums].map(([name, { net, ...counts }]) => [name, { ...counts, net: fourPlaces(net) }]));
-}
-
-function tenThousandths(price: string): bigint {
-  const [whole, fraction = ''] = price.split('.');
-  return BigInt(whole! + fraction.padEnd(4, '0'));
-}
-
-function fourPlaces(amount: bigint): string {
-  const digits = (amount < 0n ? -amount : amount).toString().padStart(5, '0');
-  return `${amount < 0n ? '-' : ''}${digits.slice(0, -4)}.${digits.slice(-4)}`;
 }

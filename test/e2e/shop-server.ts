@@ -11,15 +11,23 @@ export interface ShopServer {
   drop(): Promise<void>;
 }
 
-export async function openShopServer(name: 'mariadb' | 'postgres', withRedis: boolean, folder: string): Promise<ShopServer> {
+type Env = ShopServer['env'];
+
+/** A fresh database, migrated by the command; `env` says where the queues are. */
+export async function openShopDatabase(name: 'mariadb' | 'postgres', folder: string, queues: Env): Promise<Pick<ShopServer, 'database' | 'env'>> {
   const database = await sqlBackends()
     .find((backend) => backend.name === name)!
     .create();
-  const redis = withRedis ? redisBackend()! : undefined;
-  const namespace = redis?.namespace();
-  const env = { DATABASE_URL: database.url, QUEUE_PREFIX: namespace?.prefix ?? 'shop', ...(redis && { REDIS_URL: redis.url }) };
+  const env = { DATABASE_URL: database.url, ...queues };
   const migrated = await new ShopProcess('shop-api/dist/migrate.js', folder, env).exit;
   if (migrated.code !== 0) throw new Error(`migrate: ${migrated.stderr}`);
+  return { database, env };
+}
+
+export async function openShopServer(name: 'mariadb' | 'postgres', withRedis: boolean, folder: string): Promise<ShopServer> {
+  const redis = withRedis ? redisBackend()! : undefined;
+  const namespace = redis?.namespace();
+  const { database, env } = await openShopDatabase(name, folder, { QUEUE_PREFIX: namespace?.prefix ?? 'shop', ...(redis && { REDIS_URL: redis.url }) });
   const drop = async () => {
     await namespace?.cleanUp();
     await database.drop();
