@@ -88,8 +88,8 @@ export class MemoryEventLog extends EventLog {
   override closeHole = () => Promise.resolve(0);
   override readStreamKeys = () => Promise.resolve([]);
   override readEvents = () => Promise.resolve([]);
-  override readStream(tenant: string, stream: string, fromVersion = 1) {
-    return Promise.resolve(this.events.filter((event) => event.tenant === tenant && event.stream === stream && event.version >= fromVersion));
+  override readStream(tenant: string, stream: string) {
+    return Promise.resolve(this.events.filter((event) => event.tenant === tenant && event.stream === stream));
   }
 
   private stored({ expected: _expected, ...event }: PendingEvent): StoredEvent {

@@ -70,7 +70,7 @@ export {
   type RegisteredConsumer,
 } from './events/consumer-store.js';
 export { DeadLetterStore, type NewDeadLetter } from './events/dead-letter-store.js';
-export { type EventKey, EventLog, type Heads, type PendingEvent, SHARDS, type ShardRange, type StoredEvent } from './events/event-log.js';
+export { type EventKey, EventLog, type Heads, type PendingEvent, SHARDS, type ShardRange, type StoredEvent, type StreamRead } from './events/event-log.js';
 export type { StorageTypes } from './events/storage-types.js';
 export { WakeUpTransport } from './events/wake-up-transport.js';
 export { type ClaimedJob, type JobState, JobStore, type JobSummary, type JobTicket, type NewJob } from './jobs/job-store.js';

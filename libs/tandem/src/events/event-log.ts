@@ -108,6 +108,16 @@ export interface StreamRange {
   readonly upTo: number;
 }
 
+/** Which part of a stream is read, and in which direction. */
+export interface StreamRead {
+  /** Where it begins. Default the first event; backwards the last one. */
+  readonly fromVersion?: number;
+  /** From newer events to older ones. Default false. */
+  readonly backwards?: boolean;
+  /** At most so many events. Default all. */
+  readonly limit?: number;
+}
+
 /** Port. With a unit, statements run in its transaction; without, on a connection of their own. */
 export abstract class EventLog {
   /**
@@ -139,6 +149,6 @@ export abstract class EventLog {
    */
   abstract closeHole(at: Position): Promise<number>;
 
-  /** A stream from `fromVersion` (default 1) in version order, contiguous. */
-  abstract readStream(tenant: string, stream: string, fromVersion?: number): Promise<readonly StoredEvent[]>;
+  /** A stream in version order, or against it; contiguous. In the unit that the caller runs in, if one is open: with what that one has appended. */
+  abstract readStream(tenant: string, stream: string, read?: StreamRead): Promise<readonly StoredEvent[]>;
 }

@@ -70,7 +70,7 @@ describe.each(ways)('SqlEventLog on $name', ({ backend, asMysql }) => {
     const keys = await readAll();
     expect(await reading((unit) => log.readEvents(unit, [...keys].reverse()))).toEqual([second, first]);
     expect(await log.readStream('Acme', 'order-1')).toEqual([first, second]);
-    expect(await log.readStream('Acme', 'order-1', 2)).toEqual([second]);
+    expect(await log.readStream('Acme', 'order-1', { fromVersion: 2 })).toEqual([second]);
     expect(await log.readStream('acme', 'order-1')).toEqual([]);
   });
 
@@ -191,16 +191,21 @@ describe.each(ways)('SqlEventLog on $name', ({ backend, asMysql }) => {
     const set = (from: number, to: number): Promise<unknown> =>
       sqlOutside(db.dataSource, (sql) => sql.query(`UPDATE ${db.tables.event} SET version = ? WHERE stream = 'late-1' AND version = ?`, [to, from]));
     await set(2, -2);
-    const reader = log.readStream('', 'late-1');
+    const readers = [log.readStream('', 'late-1'), log.readStream('', 'late-1', { backwards: true, limit: 2 })];
     await sleep(10);
     await set(-2, 2);
-    expect((await reader).map(({ version }) => version)).toEqual([1, 2, 3]);
+    expect((await Promise.all(readers)).map((events) => events.map(({ version }) => version))).toEqual([
+      [1, 2, 3],
+      [3, 2],
+    ]);
   });
 
   it('does not hand out a stream with a hole', async () => {
     await append(pending('hole-1'), pending('hole-1'), pending('hole-1'));
     await sqlOutside(db.dataSource, (sql) => sql.query(`DELETE FROM ${db.tables.event} WHERE stream = ? AND version = 2`, ['hole-1']));
-    await expect(log.readStream('', 'hole-1')).rejects.toMatchObject({ message: expect.stringContaining('version 3 but no version 2') as string });
+    for (const read of [{}, { backwards: true }, { backwards: true, fromVersion: 2 }]) {
+      await expect(log.readStream('', 'hole-1', read)).rejects.toMatchObject({ message: expect.stringContaining('but no version 2') as string });
+    }
   });
 
   it('reads the keys of a range, and brings small texts of the types asked for along', async () => {

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { DataSource } from 'typeorm';
 import {
   type AppendedEvent,
@@ -12,6 +11,7 @@ import {
   type ShardRange,
   type StoredEvent,
   type StreamRange,
+  type StreamRead,
 } from '../../events/event-log.js';
 import { TandemError } from '../../kernel/errors.js';
 import { currentUnit, type Unit } from '../../kernel/unit-of-work.js';
@@ -20,14 +20,11 @@ import { appendBlock, appendLastBlock, fitsInBlock, refuseOutsideTransaction } f
 import { closeHoles } from './close-holes.js';
 import { expressionsOf } from './dialect.js';
 import { slices } from './insert-chunks.js';
+import { readStream } from './read-stream.js';
 import { repeated } from './repeated.js';
 import { commitWith, sqlOf, sqlOutside, type Dialect, type Sql } from './sql.js';
 import type { TableNames } from './table-names.js';
 
-const STREAM_PAGE = 500;
-/** How often a stream whose versions have a hole is read again: MariaDB may show a later commit without an earlier one. */
-const STREAM_TRIES = 10;
-const STREAM_PAUSE_MS = 20;
 const EVENTS_AT_ONCE = 500;
 
 /** A row of the log as the drivers return it: a stored event, but for numbers that may come as text, and NULL for texts that were left out. */
@@ -179,30 +176,22 @@ export class SqlEventLog extends EventLog {
     return repeated(() => closeHoles({ shard, seq }, { dataSource: this.dataSource, tables: this.tables }));
   }
 
-  /** In the unit that the caller runs in, if one is open. */
-  async readStream(tenant: string, stream: string, fromVersion = 1): Promise<readonly StoredEvent[]> {
-    return this.on(currentUnit(), async (sql) => {
-      const events: StoredEvent[] = [];
-      let tries = 1;
-      for (;;) {
-        const next = fromVersion + events.length;
-        const page = await this.streamPage(sql, { tenant, stream }, next);
-        const hole = page.findIndex(({ version }, i) => version !== next + i);
-        events.push(...(hole === -1 ? page : page.slice(0, hole)));
-        if (hole === -1 && page.length < STREAM_PAGE) return events;
-        if (hole === -1) continue;
-        if (tries++ === STREAM_TRIES) throw new TandemError('TANDEM_STORAGE_UNAVAILABLE', `${stream} has a version ${page[hole]!.version} but no version ${next + hole}`);
-        await sleep(STREAM_PAUSE_MS);
-      }
-    });
-  }
-
-  private async streamPage(sql: Sql, of: { tenant: string; stream: string }, fromVersion: number): Promise<StoredEvent[]> {
-    const rows = await sql.query<Row[]>(
-      `SELECT ${keyColumns(sql.dialect)}, ${textColumns(sql.dialect)} FROM ${this.tables.event} WHERE tenant = ? AND stream = ? AND version >= ? ORDER BY version LIMIT ?`,
-      [of.tenant, of.stream, fromVersion, STREAM_PAGE],
+  async readStream(tenant: string, stream: string, read: StreamRead = {}): Promise<readonly StoredEvent[]> {
+    const { event } = this.tables;
+    return this.on(currentUnit(), (sql) =>
+      readStream(read, {
+        stream,
+        lastVersion: async () => {
+          const [row] = await sql.query<{ last: number | null }[]>(`SELECT MAX(version) AS last FROM ${event} WHERE tenant = ? AND stream = ?`, [tenant, stream]);
+          return row!.last ?? 0;
+        },
+        between: async (from, upTo) => {
+          const columns = `${keyColumns(sql.dialect)}, ${textColumns(sql.dialect)}`;
+          const text = `SELECT ${columns} FROM ${event} WHERE tenant = ? AND stream = ? AND version >= ? AND version <= ? ORDER BY version`;
+          return (await sql.query<Row[]>(text, [tenant, stream, from, upTo])).map(eventOf);
+        },
+      }),
     );
-    return rows.map(eventOf);
   }
 
   private on<T>(unit: Unit | undefined, work: (sql: Sql) => Promise<T>): Promise<T> {
