@@ -5,6 +5,7 @@ import { tandemMigrations } from '../../libs/tandem/src/adapters/typeorm/migrati
 import { tableNames, type TableNames } from '../../libs/tandem/src/adapters/typeorm/table-names.js';
 import { tandemDataSource } from '../../libs/tandem/src/adapters/typeorm/tandem-data-source.js';
 import { TypeOrmUnitOfWork } from '../../libs/tandem/src/adapters/typeorm/typeorm-unit-of-work.js';
+import { sqlTransaction } from '../../libs/tandem/src/adapters/typeorm/sql.js';
 import type { SqlBackend } from './backends.js';
 
 /** A fresh database with Tandem's tables, and units of work on it. */
@@ -43,4 +44,13 @@ export async function tandemDatabase(backend: SqlBackend, options: TandemDatabas
       await database.drop();
     },
   };
+}
+
+/** As it was when it was new. */
+export async function emptyTandem({ dataSource, tables }: TandemDatabase): Promise<void> {
+  const { checkpoint, consumer, deadLetter, event, job, shard } = tables;
+  await sqlTransaction(dataSource, async (sql) => {
+    for (const table of [event, checkpoint, consumer, deadLetter, job]) await sql.query(`DELETE FROM ${table}`);
+    await sql.query(`UPDATE ${shard} SET head = 0, job_head = 0`);
+  });
 }

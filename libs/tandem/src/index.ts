@@ -58,6 +58,7 @@ export { HandlerNotFound } from './kernel/handler-not-found.js';
 export { type Unit, type UnitKind, UnitOfWork as UnitOfWorkRunner, type UnitOptions } from './kernel/unit-of-work.js';
 
 // Ports, for adapters of others
+export { type CommitStep, scopes, unitClosed, type UnitScope } from './kernel/unit-of-work.js';
 export { StorageCheck, type TandemJobs, type TandemStorage } from './kernel/adapter.js';
 export {
   type Checkpoint,
@@ -70,7 +71,21 @@ export {
   type RegisteredConsumer,
 } from './events/consumer-store.js';
 export { DeadLetterStore, type NewDeadLetter } from './events/dead-letter-store.js';
-export { type EventKey, EventLog, type Heads, type PendingEvent, SHARDS, type ShardRange, type StoredEvent, type StreamRead } from './events/event-log.js';
+export {
+  type AppendedEvent,
+  type EventKey,
+  EventLog,
+  type Heads,
+  type InlineTexts,
+  type PendingEvent,
+  type ReadKey,
+  shardOf,
+  SHARDS,
+  type ShardRange,
+  type StoredEvent,
+  type StreamRange,
+  type StreamRead,
+} from './events/event-log.js';
 export type { StorageTypes } from './events/storage-types.js';
 export { WakeUpTransport } from './events/wake-up-transport.js';
 export { type ClaimedJob, type JobState, JobStore, type JobSummary, type JobTicket, type NewJob } from './jobs/job-store.js';

@@ -1,4 +1,10 @@
+// Of applications
 export { consumed } from './consumed.js';
 export { InMemoryRowStore } from './in-memory-row-store.js';
 export { tandem } from './tandem.js';
 export type { TandemTester } from './tandem.js';
+
+// Of adapters: what each port promises
+export type { ContractCase, Open } from './contract/contract-case.js';
+export { eventLogContract } from './contract/event-log-contract.js';
+export type { EventLogUnderTest } from './contract/event-log-under-test.js';
