@@ -93,16 +93,17 @@ function blockOf({ events, shards, streams, tables }: Append, last: string): Bou
   const params: unknown[] = [];
   const parts = [`DECLARE ${[...shards.map((_, i) => `h${i}`), ...streams.map((_, i) => `v${i}`)].join(', ')} BIGINT DEFAULT 0; DECLARE clock DATETIME(6); ${REFUSE_OUTSIDE}`];
   shards.forEach(([shard, count], i) => {
-    const raise = `UPDATE ${tables.shard} SET head = LAST_INSERT_ID(head + ${count}) WHERE shard = ${shard};`;
-    parts.push(raise, i < shards.length - 1 ? `SET h${i} = ${RAISED_OR_ERROR};` : `SET h${i} = ${RAISED_OR_ERROR}, clock = UTC_TIMESTAMP(6)`);
+    parts.push(`UPDATE ${tables.shard} SET head = LAST_INSERT_ID(head + ${count}) WHERE shard = ${shard};`, `SET h${i} = ${RAISED_OR_ERROR};`);
   });
+  // By SELECT, not SET: that one would lock what it reads, and wait for whoever has appended beside these streams in the index.
+  const read = new Map([['clock', 'UTC_TIMESTAMP(6)']]);
   // A stream that is to be new needs no look: its version 1 is there already, or it is not.
   streams.forEach(({ tenant, stream, events: own }, i) => {
     if (isNew(own)) return;
-    parts.push(`, v${i} = (SELECT COALESCE(MAX(version), 0) FROM ${tables.event} WHERE tenant = ? AND stream = ?)`);
+    read.set(`v${i}`, `(SELECT COALESCE(MAX(version), 0) FROM ${tables.event} WHERE tenant = ? AND stream = ?)`);
     params.push(tenant, stream);
   });
-  parts.push(';');
+  parts.push(`SELECT ${[...read.values()].join(', ')} INTO ${[...read.keys()].join(', ')};`);
   streams.forEach(({ events: own }, i) => {
     const allowed = allowedBefore(own);
     if (!allowed || (isNew(own) && allowed.includes(0))) return;

@@ -144,4 +144,13 @@ export const overlappingAppendPromises: Promises<EventLogUnderTest> = {
     });
     assert.equal((await allKeys(subject)).length, 3);
   },
+
+  'an append to other shards does not wait for one that is not committed yet': async (subject) => {
+    const { log, units } = subject;
+    await units.run(async (unit) => {
+      await log.append(unit, [pending('a-1')]);
+      await units.outside(() => append(subject, pending('b-2')));
+    });
+    assert.equal((await allKeys(subject)).length, 2);
+  },
 };
