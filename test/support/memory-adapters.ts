@@ -2,8 +2,9 @@
  * Storage and jobs in memory, for specs of what needs no database: pipelines, buses, the module's wiring. They keep just enough of the ports'
  * promises for that (units, savepoints, commit steps, an append-only list); what rests on SQL is tested on SQL.
  */
+import { TandemError } from '../../libs/tandem/src/kernel/errors.js';
 import { StorageCheck, type TandemJobs, type TandemStorage } from '../../libs/tandem/src/kernel/adapter.js';
-import { scopes, Unit, type UnitOptions, UnitOfWork } from '../../libs/tandem/src/kernel/unit-of-work.js';
+import { scopes, Unit, type UnitKind, type UnitOptions, UnitOfWork } from '../../libs/tandem/src/kernel/unit-of-work.js';
 import { type ConsumerRegistration, ConsumerStore } from '../../libs/tandem/src/events/consumer-store.js';
 import { DeadLetterStore } from '../../libs/tandem/src/events/dead-letter-store.js';
 import { PositionSnapshot } from '../../libs/tandem/src/consistency/position-snapshot.js';
@@ -25,9 +26,12 @@ export class MemoryUnitOfWork extends UnitOfWork {
     return error instanceof TransientError;
   }
 
+  /** Where rows in memory become those of everybody. */
+  onCommit: (unit: Unit) => void = () => undefined;
+
   override async run<T>(work: (unit: Unit) => Promise<T>, { kind = 'write', tries = 5 }: UnitOptions = {}): Promise<T> {
     const open = this.current;
-    if (open) return this.savepoint(open, work);
+    if (open) return this.within(open, work, kind);
     for (let attempt = 1; ; attempt++) {
       const unit = new MemoryUnit(kind, attempt);
       try {
@@ -38,13 +42,22 @@ export class MemoryUnitOfWork extends UnitOfWork {
     }
   }
 
+  private within<T>(open: Unit, work: (unit: Unit) => Promise<T>, kind: UnitKind): Promise<T> {
+    if (kind === 'snapshot') return work(open);
+    if (kind === open.kind) return this.savepoint(open, work);
+    if (kind === 'consumer') throw new TandemError('TANDEM_SECOND_CONNECTION', `A batch inside a ${open.kind}`);
+    throw new TandemError(open.kind === 'snapshot' ? 'TANDEM_QUERY_WROTE' : 'TANDEM_EVENT_OUTSIDE_COMMAND', `A write inside a ${open.kind}`);
+  }
+
   private async savepoint<T>(unit: Unit, work: (unit: Unit) => Promise<T>): Promise<T> {
-    const place = { unit, parent: scopes.getStore() };
+    const place = { unit, parent: scopes.getStore(), isEnded: false };
     try {
       return await scopes.run(place, () => work(unit));
     } catch (error) {
       unit.forget(place);
       throw error;
+    } finally {
+      place.isEnded = true;
     }
   }
 
@@ -59,7 +72,8 @@ export class MemoryUnitOfWork extends UnitOfWork {
       });
       unit.close();
       note('commit');
-      this.outside(() => unit.takeAfterCommitTasks().forEach((task) => task()));
+      this.onCommit(unit);
+      for (const task of unit.takeAfterCommitTasks()) this.outside(() => void (async () => task())().catch(() => undefined));
       return result;
     } catch (error) {
       unit.close();

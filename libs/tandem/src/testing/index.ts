@@ -8,3 +8,5 @@ export type { TandemTester } from './tandem.js';
 export type { ContractCase, Open } from './contract/contract-case.js';
 export { eventLogContract } from './contract/event-log-contract.js';
 export type { EventLogUnderTest } from './contract/event-log-under-test.js';
+export { unitOfWorkContract } from './contract/unit-of-work-contract.js';
+export type { ContractRows, UnitOfWorkUnderTest } from './contract/unit-of-work-under-test.js';

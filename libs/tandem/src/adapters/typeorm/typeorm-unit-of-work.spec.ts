@@ -140,11 +140,6 @@ describe.each(sqlBackends())('unit of work on $name, pool of 1', (backend) => {
     expect(await rows()).toEqual([[1, 0]]);
   });
 
-  it('commits', async () => {
-    await units.run(() => items.repo.update(1, { n: 4 }));
-    expect(await rows()).toEqual([[1, 4]]);
-  });
-
   it('runs READ COMMITTED', async () => {
     await units.run(async () => expect(await items.ds.query(isolationSql)).toEqual([{ level: 'READ-COMMITTED' }]));
   });
@@ -321,26 +316,6 @@ describe.each(sqlBackends())('unit of work on $name, pool of 1', (backend) => {
       ),
     );
     expect(await rows()).toEqual([[1, 0], [2, 1]]); // prettier-ignore
-  });
-
-  it('a unit in a unit that fails and is caught undoes its own part: rows, lists and tasks', async () => {
-    const done: string[] = [];
-    await units.run(async (unit) => {
-      unit.add(LIST, 'outer');
-      unit.afterCommit(() => done.push('outer'));
-      await items.repo.insert({ id: 5, n: 1 });
-      const inner = units.run(async (same) => {
-        expect(same).toBe(unit);
-        same.add(LIST, 'inner');
-        same.afterCommit(() => done.push('inner'));
-        await items.repo.insert({ id: 6, n: 1 });
-        throw new Error('inner');
-      });
-      await expect(inner).rejects.toThrow('inner');
-      expect(unit.listOf(LIST)).toEqual(['outer']);
-    });
-    expect(await rows()).toEqual([[1, 0], [5, 1]]); // prettier-ignore
-    expect(done).toEqual(['outer']);
   });
 
   it('a transaction() that is rolled back takes along what was added inside it, and nothing that was added beside it', async () => {
