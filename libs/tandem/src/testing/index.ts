@@ -10,3 +10,5 @@ export { eventLogContract } from './contract/event-log-contract.js';
 export type { EventLogUnderTest } from './contract/event-log-under-test.js';
 export { unitOfWorkContract } from './contract/unit-of-work-contract.js';
 export type { ContractRows, UnitOfWorkUnderTest } from './contract/unit-of-work-under-test.js';
+export { consumerContract } from './contract/consumer-contract.js';
+export type { ConsumersUnderTest } from './contract/consumers-under-test.js';
