@@ -67,8 +67,8 @@ export abstract class JobStore {
   abstract renew(tickets: readonly JobTicket[], leaseMs: number): Promise<void>;
 
   /**
-   * Of each of these queues the oldest, at most `limit`: waiting jobs due for `overdueMs`, and running ones whose lease ran out.
-   * Tickets as BullMQ should have them.
+   * Of each of these queues the oldest waiting jobs that are due for `overdueMs`, and the oldest running ones whose lease ran out:
+   * at most `limit` of either, oldest first. Tickets as BullMQ should have them.
    */
   abstract due(queues: readonly string[], overdueMs: number, limit: number): Promise<readonly JobTicket[]>;
 

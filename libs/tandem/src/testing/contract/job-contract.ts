@@ -1,0 +1,9 @@
+import { casesOf, type ContractCase, type Open } from './contract-case.js';
+import { duePromises } from './due-promises.js';
+import { claimJobPromises, endPromises, insertPromises } from './job-promises.js';
+import type { JobsUnderTest } from './jobs-under-test.js';
+
+/** What every {@link JobStore} promises. */
+export function jobContract(open: Open<JobsUnderTest>): readonly ContractCase[] {
+  return casesOf(open, { ...insertPromises, ...claimJobPromises, ...endPromises, ...duePromises });
+}
