@@ -3,8 +3,8 @@ import { tandemMigrations } from 'nest-tandem/typeorm';
 import { shopEntities, shopMigrations } from 'shop';
 import type { DataSourceOptions, MigrationInterface } from 'typeorm';
 
-/** Enough for the import's default of 16 commands at once, and the workers beside them. */
-const POOL_SIZE = 24;
+/** Enough for the import's default of 16 commands at once. Queries and workers have pools of their own. */
+const POOL_SIZE = 18;
 
 /** For error messages. */
 export const MIGRATE_COMMAND = 'npm run migrate';

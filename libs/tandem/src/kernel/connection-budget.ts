@@ -6,36 +6,41 @@ export interface PoolShare {
   readonly atMost: number;
 }
 
+interface Pools {
+  readonly server: 'mysql' | 'postgres';
+  /** Asked when the line is told. */
+  readonly shares: () => readonly PoolShare[];
+}
+
+interface LogServer extends Pools {
+  /** How many connections the server takes of applications, where it tells. */
+  readonly limit: () => Promise<number | undefined>;
+}
+
 /** How many connections this process may open to the database: each adapter counts its own pools in, and one line at start tells the sum. */
 @Injectable()
 export class ConnectionBudget {
   private readonly logger = new Logger('Tandem');
-  private readonly counted: { readonly server: string; readonly shares: () => readonly PoolShare[] }[] = [];
-  private server: string | undefined;
-  private limit: () => Promise<number | undefined> = () => Promise.resolve(undefined);
+  private log: LogServer | undefined;
+  private readonly others: Pools[] = [];
 
-  /** Asked when the line is told. Counted where the log is on a server of the same kind: the queues may be elsewhere. */
-  count(server: 'mysql' | 'postgres', shares: () => readonly PoolShare[]): void {
-    this.counted.push({ server, shares });
+  /** The pools of the log's adapter, and what its server takes. */
+  ofLog(log: LogServer): void {
+    this.log = log;
   }
 
-  /** The server of the log, and how many connections it takes of applications, where it tells. */
-  limitedBy(server: 'mysql' | 'postgres', limit: () => Promise<number | undefined>): void {
-    this.server = server;
-    this.limit = limit;
-  }
-
-  private get shares(): readonly PoolShare[] {
-    const here = this.counted.filter(({ server }) => server === this.server);
-    return here.flatMap(({ shares }) => shares()).filter(({ atMost }) => atMost > 0);
+  /** Pools of others; counted where the log is on a server of the same kind. */
+  beside(server: Pools['server'], shares: Pools['shares']): void {
+    this.others.push({ server, shares });
   }
 
   /** Never fails: a server that does not tell its limit is no reason not to start. */
   async tell(): Promise<void> {
-    const { shares } = this;
-    if (shares.length === 0) return;
+    const { log } = this;
+    if (!log) return;
+    const shares = [log, ...this.others.filter(({ server }) => server === log.server)].flatMap((pools) => pools.shares());
     const total = shares.reduce((sum, { atMost }) => sum + atMost, 0);
-    const limit = await this.limit().catch(() => undefined);
+    const limit = await log.limit().catch(() => undefined);
     const pools = shares.map(({ of, atMost }) => `${atMost} for ${of}`).join(', ');
     const line = `This process opens at most ${total} connections to the database: ${pools}.`;
     if (limit === undefined) this.logger.log(line);

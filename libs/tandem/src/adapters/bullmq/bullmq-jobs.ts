@@ -51,7 +51,7 @@ export function postgresJobs(place: PostgresPlace): TandemJobs {
   const newServer = async (budget?: ConnectionBudget) => {
     const server = new (await import('./postgres-queue-server.js')).PostgresQueueServer(place);
     // In one session it is the session that everybody waits for, not a connection.
-    if (!place.oneSession) budget?.count('postgres', () => [{ of: 'BullMQ', atMost: server.connections }]);
+    if (!place.oneSession) budget?.beside('postgres', () => [{ of: 'BullMQ', atMost: server.connections }]);
     return server;
   };
   const newChannel = async (server: QueueServer) =>

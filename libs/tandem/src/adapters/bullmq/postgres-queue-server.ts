@@ -30,15 +30,14 @@ export class PostgresQueueServer extends QueueServer {
   private prepared?: Promise<void>;
   private settings?: pg.PoolConfig;
   private producerPool?: pg.Pool;
-  private workers = 0;
 
   constructor(private readonly place: PostgresPlace) {
     super(place.label, place.oneSession ? ONE_SESSION_ANSWERS_WITHIN_MS : ANSWER_WITHIN_MS);
   }
 
-  /** How many may be open at once, with the workers that there are now. */
+  /** How many may be open at once. */
   get connections(): number {
-    return PRODUCER_CONNECTIONS + LISTENER_CONNECTIONS + this.workers * WORKER_CONNECTIONS;
+    return PRODUCER_CONNECTIONS + LISTENER_CONNECTIONS + this.plannedWorkers * WORKER_CONNECTIONS;
   }
 
   override get reachable(): boolean {
@@ -113,7 +112,6 @@ export class PostgresQueueServer extends QueueServer {
 
   override openWorker(plan: WorkerPlan): OpenWorker {
     const pool = this.openPool(WORKER_CONNECTIONS);
-    this.workers++;
     const worker = new Worker(
       queueName(this.place.queuePrefix, plan.queue),
       this.processor(plan),
@@ -126,7 +124,6 @@ export class PostgresQueueServer extends QueueServer {
       try {
         await worker.close(force);
       } finally {
-        this.workers--;
         await pool.end();
       }
     };

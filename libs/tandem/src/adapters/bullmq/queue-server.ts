@@ -44,6 +44,8 @@ export const queueName = (queuePrefix: string, queue: string): string => `${queu
 export abstract class QueueServer implements OnModuleInit, OnApplicationShutdown {
   readonly logger = new Logger('Tandem');
   readonly outage: OutageLog;
+  /** They open in the background. */
+  plannedWorkers = 0;
   private readonly closers: (() => Promise<void>)[] = [];
 
   constructor(

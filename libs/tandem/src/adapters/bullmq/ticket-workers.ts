@@ -13,6 +13,7 @@ export class TicketWorkers {
   constructor(private readonly server: QueueServer) {}
 
   start(plan: WorkerPlan): void {
+    this.server.plannedWorkers++;
     this.workers.push(new TicketWorker(this.server, plan));
   }
 

@@ -131,8 +131,7 @@ function usePools(db: DataSource, given: Pools, role: ProcessSettings['role'], b
   const { workerPoolSize = POOL_DEFAULTS.workerPoolSize } = given;
   const pools = poolsOf(db);
   pools.configure({ ...given, workerPoolSize: role === 'api' ? Math.min(workerPoolSize, CONNECTIONS_OF_COMPARISON) : workerPoolSize });
-  budget.count(dialectOf(db), () => pools.shares());
-  budget.limitedBy(dialectOf(db), () => serverLimit(db));
+  budget.ofLog({ server: dialectOf(db), shares: () => pools.shares(), limit: () => serverLimit(db) });
 }
 
 function mustBeJoined(dataSource: DataSource): DataSource {
