@@ -2,7 +2,7 @@ import type { ModuleMetadata, Provider } from '@nestjs/common';
 
 /**
  * Adapters come in as values, so that the core imports no driver. `providers` fill ports under the port's class as token and
- * may inject each other, `Clock`, and what `imports` export.
+ * may inject each other, `Clock`, `ProcessSettings`, `ConnectionBudget`, and what `imports` export.
  */
 interface AdapterValue {
   /** For start-up lines and messages, e.g. `MariaDB 10.11`. No secrets. */

@@ -64,6 +64,20 @@ describe.each(servers)('sessions on $name', (backend) => {
     });
   });
 
+  it('that cannot be made say why: a server that does not answer with a typed error, a login that it refuses with its own', async () => {
+    const database = await backend.create();
+    const initialize = async (change: object) => {
+      const url = Object.assign(new URL(database.url), change).href;
+      return (await tandemDataSource({ ...database.dataSourceOptions, url } as DataSourceOptions)).initialize();
+    };
+    const away = initialize({ port: '9' });
+    await expect(away).rejects.toMatchObject({ code: 'TANDEM_STORAGE_UNAVAILABLE' });
+    await expect(away).rejects.toThrow(`The database at ${new URL(database.url).hostname}:9 does not answer. Start it`);
+    const refused = initialize({ username: 'nobody_at_all', password: 'wrong' });
+    await expect(refused).rejects.toMatchObject({ code: expect.stringMatching(isMysql ? /^ER_ACCESS_DENIED/ : /^28/) as string });
+    await database.drop();
+  });
+
   it('give a day back as the day that it was, west of Greenwich too', async () => {
     const zone = process.env.TZ;
     process.env.TZ = 'America/New_York';
