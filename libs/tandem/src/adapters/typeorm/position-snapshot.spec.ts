@@ -12,6 +12,7 @@ import type { WakeUpTransport } from '../../events/wake-up-transport.js';
 import type { WakeUps } from '../../events/wake-ups.js';
 import { Clock } from '../../kernel/clock.js';
 import { isTandemError } from '../../kernel/errors.js';
+import { poolsOf } from './acquire.js';
 import { TypeOrmPositionSnapshot } from './position-snapshot.js';
 import { SqlConsumerStore } from './sql-consumer-store.js';
 import { SqlDeadLetterStore } from './sql-dead-letter-store.js';
@@ -59,11 +60,11 @@ const userViews = (runBy: Consumer['runBy'], fails: () => boolean = () => false)
 });
 
 const cases = sqlBackends().flatMap((backend) => [
-  { name: backend.name, backend, poolSize: 12 },
-  ...(backend.name === 'pglite' ? [] : [{ name: `${backend.name} with a pool of two`, backend, poolSize: 2 }]),
+  { name: backend.name, backend, poolSize: 12, workerPoolSize: 3 },
+  ...(backend.name === 'pglite' ? [] : [{ name: `${backend.name} with one pool of two for all`, backend, poolSize: 2, workerPoolSize: 0 }]),
 ]);
 
-describe.each(cases)('TypeOrmPositionSnapshot on $name', ({ backend, poolSize }) => {
+describe.each(cases)('TypeOrmPositionSnapshot on $name', ({ backend, poolSize, workerPoolSize }) => {
   let db: TandemDatabase;
   let units: TypeOrmUnitOfWork;
   let store: SqlConsumerStore;
@@ -101,6 +102,7 @@ describe.each(cases)('TypeOrmPositionSnapshot on $name', ({ backend, poolSize })
 
   beforeAll(async () => {
     db = await tandemDatabase(backend, { entities: [User, UserView], migrations: [CreateUserTables1700000000001], poolSize });
+    poolsOf(db.dataSource).configure({ queryPoolSize: 0, workerPoolSize });
   });
   afterAll(() => db.drop());
   beforeEach(async () => {
