@@ -3,7 +3,7 @@ import { tandemMigrations } from 'nest-tandem/typeorm';
 import { shopEntities, shopMigrations } from 'shop';
 import type { DataSourceOptions, MigrationInterface } from 'typeorm';
 
-/** Enough for the import's default of 16 commands at once. Queries and workers have pools of their own. */
+/** Enough for the import's default of 16 commands at once; on MariaDB commands have as many again, of their own. Queries and workers have pools of their own everywhere. */
 const POOL_SIZE = 18;
 
 /** For error messages. */
