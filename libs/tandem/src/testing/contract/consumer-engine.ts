@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { type ConsumedEvent, type Consumer, EventFailure } from '../../events/consumer.js';
 import { type BatchResult, ConsumerBatch } from '../../events/consumer-batch.js';
 import type { ConsumerSettings } from '../../events/consumer-settings.js';
@@ -7,7 +8,7 @@ import { StreamRetry } from '../../events/stream-retry.js';
 import type { Unit } from '../../kernel/unit-of-work.js';
 import { CONSUMER, type ConsumersUnderTest, registration, statusOf } from './consumers-under-test.js';
 import { EVENT_TYPE } from './event-log-under-test.js';
-import { upTo } from './expectations.js';
+import { together, upTo, WAIT_MS } from './expectations.js';
 
 @DomainEvent(EVENT_TYPE, { version: 1, stream: (e) => ['contract', String(e.n)] })
 class Happened {
@@ -23,12 +24,17 @@ interface EngineOptions extends Partial<Pick<Consumer, 'onError' | 'parallelism'
   readonly crashes?: () => boolean;
 }
 
-/** The batches of a consumer on the stores under test. Its effect is a row for each event: `<stream>/<version>`. */
+/** How the handler of an event fails: with an error that names it, with another one, or with one of the database. */
+export type Fault = 'named' | 'unnamed' | 'statement';
+
+const TAKEN = 'taken';
+
+/** The batches of a consumer on the stores under test. Its effect is a row for each event, and another one where it is handled again. */
 export class ConsumerEngine {
-  /** Effects in the order in which they were committed. */
+  /** `<stream>/<version>` of the events in the order in which their effects were committed. */
   readonly applied: string[] = [];
-  /** Effects whose handler fails; true: it names the event. */
-  readonly faults = new Map<string, boolean>();
+  readonly faults = new Map<string, Fault>();
+  private inserted = 0;
   readonly consumer: Consumer;
   private readonly batch: ConsumerBatch;
   private readonly retries: StreamRetry;
@@ -77,14 +83,14 @@ export class ConsumerEngine {
   /** Batches until nothing moves any more, in so many lanes. */
   async workOff(lanes = 1, isMoreComing: () => boolean = () => false): Promise<void> {
     const lane = async (): Promise<void> => {
-      for (;;) {
+      for (const end = Date.now() + WAIT_MS; ; assert.ok(Date.now() < end, 'batches go on for ever')) {
         const isLast = !isMoreComing();
         const result = await this.runBatch();
         if (result?.stopped !== undefined) return;
         if (isLast && result && !result.more && !result.advanced && (await statusOf(this.subject))!.lag === 0) return;
       }
     };
-    await Promise.all(upTo(lanes).map(lane));
+    await together(upTo(lanes).map(lane));
   }
 
   retry(letter: DeadLetter): Promise<boolean> {
@@ -97,12 +103,19 @@ export class ConsumerEngine {
     return result;
   }
 
+  /** The same of the rows that are there. */
+  async effects(): Promise<readonly string[]> {
+    const keys = await this.subject.rows.keys();
+    return keys.filter((key) => key !== TAKEN).map((key) => key.split('#')[0]!).toSorted(); // prettier-ignore
+  }
+
   private async handle(unit: Unit, events: readonly ConsumedEvent[]): Promise<void> {
     for (const { stored } of events) {
       const effect = `${stored.stream}/${stored.version}`;
-      const isNamed = this.faults.get(effect);
-      if (isNamed !== undefined) throw isNamed ? new EventFailure(stored, new Error('poison')) : new Error('a statement failed');
-      await this.subject.rows.insert(effect);
+      await this.subject.rows.insert(`${effect}#${++this.inserted}`);
+      const fault = this.faults.get(effect);
+      if (fault === 'statement') for (const _ of [1, 2]) await this.subject.rows.insert(TAKEN);
+      if (fault) throw fault === 'named' ? new EventFailure(stored, new Error('poison')) : new Error('it went wrong');
       unit.afterCommit(() => this.applied.push(effect));
     }
   }

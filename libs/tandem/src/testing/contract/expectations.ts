@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-const WAIT_MS = 60_000;
+/** Generous: a machine may be busy. */
+export const WAIT_MS = 60_000;
 const LOOK_AGAIN_MS = 5;
 
 /** 1, 2, … n. */
@@ -35,6 +36,12 @@ export async function refusesWith(code: string, act: () => unknown): Promise<voi
   const error = await rejection(act);
   if ((error as { code?: unknown } | null)?.code === code) return;
   assert.fail(new assert.AssertionError({ message: `an error ${code} was expected, not ${String(error)}`, actual: error, expected: code }));
+}
+
+/** As `Promise.all`, but nothing of it still runs when it fails: the next case begins with an empty store. */
+export async function together<T extends readonly unknown[]>(works: { readonly [K in keyof T]: Promise<T[K]> }): Promise<T> {
+  await Promise.allSettled(works);
+  return (await Promise.all(works)) as unknown as T;
 }
 
 /** Looks again and again until it holds. */

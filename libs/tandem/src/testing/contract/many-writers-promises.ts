@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { EventKey } from '../../events/event-log.js';
 import type { Promises } from './contract-case.js';
 import { allKeys, append, type EventLogUnderTest, pending, reading, versionsOf } from './event-log-under-test.js';
-import { refusesWith, rejection, upTo } from './expectations.js';
+import { refusesWith, rejection, together, upTo } from './expectations.js';
 
 /** A reader as consumers read: heads first, keys in a later statement, and on over contiguous numbers only. */
 class Follower {
@@ -26,7 +26,7 @@ class Follower {
 
 /** Writers at once, each in its own lane; resolves to how many events were committed. */
 async function writeAtOnce(writers: number, write: (writer: number) => Promise<number>): Promise<number> {
-  const counts = await Promise.all(upTo(writers).map(write));
+  const counts = await together(upTo(writers).map(write));
   return counts.reduce((sum, count) => sum + count, 0);
 }
 
@@ -38,7 +38,7 @@ async function beside<T>(work: Promise<T>, read: () => Promise<void>): Promise<T
     while (isWorking) await read();
     await read();
   })();
-  const [result] = await Promise.all([ended, reader]);
+  const [result] = await together<[T, void]>([ended, reader]);
   return result;
 }
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { SHARDS, shardOf } from '../../events/event-log.js';
 import { appendTo, claim, claimIn, CONSUMER, type ConsumersUnderTest, everyShard, inBatch, positions, registration, shardsOfStreams, statusOf } from './consumers-under-test.js';
 import type { Promises } from './contract-case.js';
-import { hasFields, refusesWith, upTo } from './expectations.js';
+import { hasFields, refusesWith, together, upTo } from './expectations.js';
 
 export const registerPromises: Promises<ConsumersUnderTest> = {
   'a new consumer has a checkpoint in each shard, at the beginning': async (subject) => {
@@ -57,7 +57,7 @@ export const registerPromises: Promises<ConsumersUnderTest> = {
     const { consumers } = subject;
     const all = upTo(6).map((i) => registration({ name: `c-${i}`, startFrom: i % 2 ? 'now' : 'beginning' }));
     const start = (process: number): Promise<void> => consumers.register(all.map((one) => ({ ...one, types: [`type-${process}`] })).sort(() => Math.random() - 0.5));
-    await Promise.all([start(1), start(2), start(3), ...upTo(20).map((i) => appendTo(subject, `w-${i % 7}`))]);
+    await together<unknown[]>([start(1), start(2), start(3), ...upTo(20).map((i) => appendTo(subject, `w-${i % 7}`))]);
     assert.deepEqual(
       (await consumers.status()).map(({ consumer }) => consumer),
       all.map(({ name }) => name),
