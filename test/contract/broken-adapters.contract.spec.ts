@@ -1,0 +1,229 @@
+/** A contract is worth what it notices: adapters that break one rule each, and the case that says so. */
+import { AssertionError } from 'node:assert/strict';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { SqlConsumerStore } from '../../libs/tandem/src/adapters/typeorm/sql-consumer-store.js';
+import { SqlDeadLetterStore } from '../../libs/tandem/src/adapters/typeorm/sql-dead-letter-store.js';
+import { SqlEventLog } from '../../libs/tandem/src/adapters/typeorm/sql-event-log.js';
+import { SqlJobStore } from '../../libs/tandem/src/adapters/typeorm/sql-job-store.js';
+import { TypeOrmUnitOfWork } from '../../libs/tandem/src/adapters/typeorm/typeorm-unit-of-work.js';
+import type { Checkpoint, ConsumerRegistration } from '../../libs/tandem/src/events/consumer-store.js';
+import { Clock } from '../../libs/tandem/src/kernel/clock.js';
+import type { Unit } from '../../libs/tandem/src/kernel/unit-of-work.js';
+import { consumerContract } from '../../libs/tandem/src/testing/contract/consumer-contract.js';
+import type { ContractCase, Open } from '../../libs/tandem/src/testing/contract/contract-case.js';
+import { eventLogContract } from '../../libs/tandem/src/testing/contract/event-log-contract.js';
+import { jobContract } from '../../libs/tandem/src/testing/contract/job-contract.js';
+import { unitOfWorkContract } from '../../libs/tandem/src/testing/contract/unit-of-work-contract.js';
+import { sqlBackends } from '../support/backends.js';
+import { contractRows } from '../support/contract-rows.js';
+import { emptyTandem, tandemDatabase, type TandemDatabase } from '../support/tandem-database.js';
+
+const backend = sqlBackends().at(-1)!;
+
+describe(`broken adapters on '${backend.name}'`, () => {
+  let db: TandemDatabase;
+  let table: Awaited<ReturnType<typeof contractRows>>;
+  beforeAll(async () => {
+    db = await tandemDatabase(backend);
+    table = await contractRows(db.dataSource);
+  });
+  afterAll(() => db.drop());
+
+  /** Everything as it should be. */
+  const sound = async () => {
+    await Promise.all([emptyTandem(db), table.empty()]);
+    return {
+      ...{ units: new TypeOrmUnitOfWork(db.dataSource, new Clock()), rows: table.rows },
+      log: new SqlEventLog(db.dataSource, db.tables),
+      consumers: new SqlConsumerStore(db.dataSource, db.tables),
+      letters: new SqlDeadLetterStore(db.dataSource, db.tables),
+      jobs: new SqlJobStore(db.dataSource, db.tables),
+    };
+  };
+  type Sound = Awaited<ReturnType<typeof sound>>;
+  type Broken = Partial<{ [K in keyof Sound]: Partial<Sound[K]> }>;
+
+  const broken = (breaking: (all: Sound) => Broken) => async (): Promise<Sound> => {
+    const all = await sound();
+    const parts = breaking(all);
+    // What it does not break it has from the sound one.
+    return Object.fromEntries(Object.entries(all).map(([name, part]) => [name, Object.assign(Object.create(part) as object, parts[name as keyof Sound])])) as Sound;
+  };
+
+  /** Something takes a second transaction where it should not: that hangs where there can be only one. */
+  const second = { skip: backend.name === 'pglite' };
+  const apart = <T>({ units }: Sound, work: (unit: Unit) => Promise<T>): Promise<T> => units.outside(() => units.run(work, { kind: 'consumer' }));
+
+  function notices(rule: string, by: string, of: readonly [(open: Open<Sound>) => readonly ContractCase[], (all: Sound) => Broken], { skip } = { skip: false }): void {
+    it.skipIf(skip)(`${rule}: "${by}"`, async () => {
+      const [contract, breaking] = of;
+      const find = (open: Open<Sound>): ContractCase => contract(open).find(({ name }) => name === by)!;
+      await expect(find(broken(breaking)).run()).rejects.toBeInstanceOf(AssertionError);
+      await find(broken(() => ({}))).run();
+    });
+  }
+
+  describe('an event log', () => {
+    notices('does not check expected versions', 'append refuses another version than the expected one, and leaves no trace', [
+      eventLogContract,
+      ({ log }) => ({ log: { append: (unit, events) => log.append(unit, events.map((event) => ({ ...event, expected: 'any' }))) } }), // prettier-ignore
+    ]);
+    notices('ends a stream with its first page', 'a stream of any length is read to its end, inside a unit with what that unit has appended', [
+      eventLogContract,
+      ({ log }) => ({ log: { readStream: (tenant, stream, read) => log.readStream(tenant, stream, { limit: 500, ...read }) } }),
+    ]);
+    notices('reads a stream in two statements', 'a stream that is read under many writers has no hole, and what was read once is there again', [
+      eventLogContract,
+      ({ log }) => ({
+        log: {
+          readStream: async (...read) => {
+            const [earlier, later] = [await log.readStream(...read), await log.readStream(...read)];
+            const byVersion = new Map(
+              [...earlier.filter(({ version }) => version % 2 > 0), ...later.filter(({ version }) => version % 2 === 0)].map((event) => [event.version, event]),
+            );
+            return later.flatMap(({ version }) => byVersion.get(version) ?? []);
+          },
+        },
+      }),
+    ]);
+    notices('reads a stream across tenants', 'append keeps tenants apart: their streams of one name have versions of their own', [
+      eventLogContract,
+      ({ log }) => ({ log: { readStream: (_tenant, stream, read) => log.readStream('', stream, read) } }),
+    ]);
+    notices(
+      'commits by itself',
+      'nothing is seen of a unit that is rolled back, nor does it take numbers',
+      [eventLogContract, (all) => ({ log: { append: (_unit, events) => apart(all, (unit) => all.log.append(unit, events)) } })],
+      second,
+    );
+  });
+
+  describe('a unit of work', () => {
+    notices('takes no savepoint', 'a unit in a unit that fails and is caught undoes its own part: rows, lists and tasks', [
+      unitOfWorkContract,
+      ({ units }) => ({ units: { run: (work, options) => (units.current ? work(units.current) : units.run(work, options)) } }),
+    ]);
+    notices('commits although its work failed', 'a unit whose work throws leaves nothing, and throws what the work threw', [
+      unitOfWorkContract,
+      ({ units }) => ({
+        units: {
+          run: async <T>(work: (unit: Unit) => Promise<T>) => {
+            const outcome = await units.run((unit) => Promise.allSettled([work(unit)]));
+            if (outcome[0].status === 'rejected') throw outcome[0].reason;
+            return outcome[0].value;
+          },
+        },
+      }),
+    ]);
+    notices('runs its tasks before COMMIT', 'tasks run after the outermost COMMIT, in order and in no unit, and see what was committed', [
+      unitOfWorkContract,
+      ({ units }) => ({ units: { run: (work, options) => units.run((unit) => work(Object.assign(unit, { afterCommit: (task: () => unknown) => void task() })), options) } }),
+    ]);
+    notices('lets a snapshot write', 'a snapshot refuses writes', [unitOfWorkContract, ({ units }) => ({ units: { run: (work) => units.run(work) } })]);
+    notices(
+      'is not joined by what the application writes',
+      'a unit whose work throws leaves nothing, and throws what the work threw',
+      [unitOfWorkContract, ({ units, rows }) => ({ rows: { insert: (key) => units.outside(() => rows.insert(key)) } })],
+      second,
+    );
+  });
+
+  describe('a consumer store', () => {
+    notices('forgets types of other versions of the code', 'registering is idempotent: types are the union of all versions of the code, checkpoints stay', [
+      consumerContract,
+      ({ consumers }) => {
+        let last: readonly ConsumerRegistration[] = [];
+        return {
+          consumers: {
+            register: (registrations) => consumers.register((last = registrations)),
+            claim: async (unit, request) => {
+              const found = await consumers.claim(unit, request);
+              return found && { ...found, types: last[0]!.types };
+            },
+          },
+        };
+      },
+    ]);
+    notices('moves checkpoints too far', 'batches keep to their budgets of events and bytes, and read on where the last one ended', [
+      consumerContract,
+      ({ consumers }) => {
+        const further = (at: Checkpoint): Checkpoint => ({ ...at, seq: at.seq + 1, eventId: null });
+        return { consumers: { advance: (unit, claim, checkpoints) => consumers.advance(unit, claim, checkpoints.map(further)) } }; // prettier-ignore
+      },
+    ]);
+    notices(
+      'locks nothing',
+      'claims exclude each other: a worker skips what another batch holds',
+      [consumerContract, (all) => ({ consumers: { claim: (_unit, request) => apart(all, (unit) => all.consumers.claim(unit, request)) } })],
+      second,
+    );
+    notices(
+      'locks nothing at work',
+      'many workers that are killed at any moment give each event its effect once, in version order',
+      [consumerContract, (all) => ({ consumers: { claim: (_unit, request) => apart(all, (unit) => all.consumers.claim(unit, request)) } })],
+      second,
+    );
+    notices(
+      'keeps checkpoints outside of the batch’s transaction',
+      'what a batch advanced is undone when it is rolled back, and its claim is free',
+      [
+        consumerContract,
+        (all) => ({
+          consumers: {
+            claim: (_unit, request) => apart(all, (unit) => all.consumers.claim(unit, request)),
+            advance: (_unit, claim, checkpoints) => apart(all, (unit) => all.consumers.advance(unit, claim, checkpoints)),
+          },
+        }),
+      ],
+      second,
+    );
+  });
+
+  describe('a dead letter store', () => {
+    notices('does not tell what is held', 'a failed event holds back its own stream, whether the failure names it or not', [
+      consumerContract,
+      () => ({ letters: { held: async () => [] } }),
+    ]);
+    notices('calls everything due', 'what is retrying is due when its time has come, what is parked is not', [
+      consumerContract,
+      ({ letters }) => ({ letters: { list: (filter) => letters.list({ ...filter, due: false }) } }),
+    ]);
+    notices('keeps the attempts of a letter that is retried', 'letters are made due at once, parked ones too, with their attempts counted anew', [
+      consumerContract,
+      ({ letters }) => ({ letters: { list: async (filter) => (await letters.list(filter)).map((letter) => ({ ...letter, attempts: letter.attempts || 5 })) } }),
+    ]);
+  });
+
+  describe('a job store', () => {
+    notices('knows no dedupe keys', 'insert returns tickets in order, and leaves out jobs whose dedupe key is there', [
+      jobContract,
+      ({ jobs }) => ({ jobs: { insert: (unit, rows) => jobs.insert(unit, rows.map((row) => ({ ...row, dedupeKey: null }))) } }), // prettier-ignore
+    ]);
+    notices('lets a run end that another has overtaken', 'a run that another has overtaken has no say, and the other one ends', [
+      jobContract,
+      ({ jobs }) => {
+        const epochs = new Map<string, number>();
+        return {
+          jobs: {
+            claim: async (ticket, leaseMs) => {
+              const job = await jobs.claim(ticket, leaseMs);
+              if (job) epochs.set(job.id, job.epoch);
+              return job;
+            },
+            complete: (ticket, unit) => jobs.complete({ ...ticket, epoch: epochs.get(ticket.id)! }, unit),
+          },
+        };
+      },
+    ]);
+    notices('hands out a running job whose lease has not run out', 'a claim refuses a stale ticket, and a running job until its lease has run out', [
+      jobContract,
+      ({ jobs }) => ({ jobs: { claim: async (ticket, leaseMs) => (await jobs.renew([ticket], 0), jobs.claim(ticket, leaseMs)) } }),
+    ]);
+    notices(
+      'says done outside of the unit of the effect',
+      'a job is done with the unit of its effect, or not at all',
+      [jobContract, ({ jobs }) => ({ jobs: { complete: (ticket) => jobs.complete(ticket) } })],
+      second,
+    );
+  });
+});
