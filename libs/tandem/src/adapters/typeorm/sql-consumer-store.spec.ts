@@ -43,11 +43,6 @@ describe.each(sqlBackends())('SqlConsumerStore on $name', (backend) => {
     expect(rows).toEqual([{ version: 2 }]);
   });
 
-  it('cuts a long reason to what its column holds', async () => {
-    await store.setState('orders.view', 'halted', 'r'.repeat(5_000));
-    expect((await store.status())[0]!.reason).toHaveLength(1_000);
-  });
-
   it('claims for the live generation only', async () => {
     await insertGeneration2();
     await sqlOutside(db.dataSource, (sql) => sql.query(`UPDATE ${db.tables.consumer} SET live_generation = 2`));

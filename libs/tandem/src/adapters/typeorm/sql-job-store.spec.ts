@@ -22,12 +22,6 @@ describe.each(sqlBackends())('SqlJobStore on $name', (backend) => {
   afterAll(() => db.drop());
   beforeEach(() => emptyTandem(db));
 
-  it('cuts a long error to what its column holds', async () => {
-    const [ticket] = await insert(newJob());
-    await store.fail((await store.claim(ticket!, 60_000))!, `Error: ${'x'.repeat(3_000)}`, 0);
-    expect((await store.list('waiting', 1))[0]!.lastError).toHaveLength(1_000);
-  });
-
   it('sweeps more jobs than one step takes', async () => {
     const jobs = await insert(...Array.from({ length: 1_203 }, newJob));
     for (const some of [jobs.slice(0, 600), jobs.slice(600)]) {

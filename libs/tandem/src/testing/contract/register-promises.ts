@@ -77,6 +77,8 @@ export const registerPromises: Promises<ConsumersUnderTest> = {
     await consumers.setState(CONSUMER, 'halted', 'out of order');
     hasFields(await statusOf(subject), { state: 'halted', reason: 'out of order' });
     hasFields(await claim(subject, { shards: [1] }), { state: 'halted' });
+    await consumers.setState(CONSUMER, 'halted', 'out of order, and long'.padEnd(5_000, '.'));
+    assert.match((await statusOf(subject))!.reason!, /^out of order, and long/);
     const failing = inBatch(subject, async (unit) => {
       await consumers.setState(CONSUMER, 'paused', null, unit);
       throw new Error('abort');
