@@ -257,7 +257,7 @@ describe('StreamRetry', () => {
   it('does not release a letter that the checkpoint has not reached', async () => {
     const { consumer, letter, log } = await held();
     log.checkpoints.set(letter.shard, 0);
-    expect(await log.retry.run(consumer, letter)).toBe(false);
+    expect(await log.retry.run(consumer, letter)).toMatchObject({ handled: 0 });
     expect(log.letters.size).toBe(1);
   });
 });

@@ -34,6 +34,8 @@ export interface BatchResult {
   readonly gap?: Position;
   /** Why the consumer may not go on, for a log line. */
   readonly stopped?: string;
+  /** Since it takes newer code. */
+  readonly outdated?: boolean;
 }
 
 /** How a batch is tried: a transaction of its own for a worker, a savepoint for a command that folds. */
@@ -118,7 +120,7 @@ export class ConsumerBatch {
         if (request.interrupted) request.interrupted.lessons = result ? undefined : { ...lessons, tries: lessons.tries - 1 };
         return result;
       } catch (error) {
-        if (isTandemError(error, 'TANDEM_EVENT_UNKNOWN')) return { handled: 0, more: false, stopped: error.message };
+        if (isTandemError(error, 'TANDEM_EVENT_UNKNOWN')) return { handled: 0, more: false, stopped: error.message, outdated: true };
         this.learn(error, request, lessons, tried);
       }
     }
@@ -151,7 +153,7 @@ export class ConsumerBatch {
   private async handle(unit: Unit, request: BatchRequest, claim: Claim, lessons: Lessons, trying: (count: number) => void): Promise<BatchResult> {
     const { consumer } = request;
     const stopped = whyStopped(consumer, claim);
-    if (stopped) return { handled: 0, more: false, stopped };
+    if (stopped) return { handled: 0, more: false, stopped, outdated: claim.state === 'running' };
     const { letters, log, settings, store } = this.ports;
     const shards = claim.checkpoints.map(({ shard }) => shard);
     const { behind, ahead } = sortHeld(consumer, claim, await letters.held(unit, consumer.name, claim.generation, shards));

@@ -22,6 +22,7 @@ import { GapWatch } from './gap-watch.js';
 import { Reconciler } from './reconciler.js';
 import { compareWithRegistered, type Retired } from './retired.js';
 import { inGrowingLanes, SingleRuns } from './single-runs.js';
+import { StopReports } from './stop-reports.js';
 import { StreamRetry } from './stream-retry.js';
 import { WakeUpTransport } from './wake-up-transport.js';
 import { WakeUps } from './wake-ups.js';
@@ -50,7 +51,7 @@ export class ConsumerRuntime {
   /** Consumer → events that it has handled in this process. */
   private readonly handled = new Map<string, number>();
   private readonly retries: DueRetries;
-  private readonly saidStopped = new Map<string, string>();
+  private readonly stops = new StopReports();
   private readonly stopping = new AbortController();
   private reconciler: Promise<void> | undefined;
 
@@ -188,8 +189,9 @@ export class ConsumerRuntime {
   private async retry(consumer: Consumer, letter: DeadLetter): Promise<boolean> {
     let moved = false;
     await this.reported(consumer.name, async () => {
-      moved = await this.streamRetry.run(consumer, letter);
-      if (moved) this.report(consumer, { handled: 1, more: false });
+      const result = await this.streamRetry.run(consumer, letter);
+      moved = result.handled > 0;
+      if (moved || result.stopped) this.report(consumer, result);
     });
     return moved;
   }
@@ -237,9 +239,7 @@ export class ConsumerRuntime {
   private report(consumer: Consumer, result: BatchResult): void {
     this.handled.set(consumer.name, this.handledBy(consumer) + result.handled);
     if (result.handled > 0) for (const listener of this.listeners) listener(consumer);
-    if (result.stopped && this.saidStopped.get(consumer.name) !== result.stopped) this.logger.error(`${consumer.name} does not run: ${result.stopped}`);
-    if (result.stopped) this.saidStopped.set(consumer.name, result.stopped);
-    else this.saidStopped.delete(consumer.name);
+    this.stops.report(consumer, result);
   }
 
   private async reported(name: string, work: () => Promise<void>): Promise<void> {

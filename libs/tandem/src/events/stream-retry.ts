@@ -1,7 +1,8 @@
 /** Runs a held stream again: from its failed event to the consumer's checkpoint, under the checkpoint's lock. */
+import { isTandemError } from '../kernel/errors.js';
 import type { Unit } from '../kernel/unit-of-work.js';
 import { type Consumer, EventFailure, typesOf } from './consumer.js';
-import { type BatchPorts, whyStopped } from './consumer-batch.js';
+import { type BatchPorts, type BatchResult, whyStopped } from './consumer-batch.js';
 import type { Claim } from './consumer-store.js';
 import { deadLetter } from './dead-letter.js';
 import type { DeadLetter } from './dead-letter-store.js';
@@ -20,13 +21,15 @@ const READ_AT_ONCE = 100;
 export class StreamRetry {
   constructor(private readonly ports: BatchPorts) {}
 
-  /** True when the stream goes on, or went on a bit; false when it is still held at the same event or somebody else holds the shard. */
-  async run(consumer: Consumer, letter: DeadLetter): Promise<boolean> {
+  /** Nothing is handled when the stream is still held at the same event, or newer code has to handle what is behind it. */
+  async run(consumer: Consumer, letter: DeadLetter): Promise<BatchResult> {
     let failed: Failed | undefined;
     for (;;) {
       try {
-        return await this.ports.units.run((unit) => this.attempt(unit, consumer, letter, failed), { kind: 'consumer' });
+        const moved = await this.ports.units.run((unit) => this.attempt(unit, consumer, letter, failed), { kind: 'consumer' });
+        return { handled: moved ? 1 : 0, more: false };
       } catch (error) {
+        if (isTandemError(error, 'TANDEM_EVENT_UNKNOWN')) return { handled: 0, more: false, stopped: error.message, outdated: true };
         if (!(error instanceof EventFailure)) throw error;
         if (this.ports.units.isTransient(error.cause)) throw error.cause;
         failed = { event: error.failed, cause: error.cause };
