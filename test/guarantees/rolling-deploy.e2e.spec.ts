@@ -26,13 +26,11 @@ describeServers('a rolling deploy on $name', sqlServers(), (backend) => {
     await deployment.traffic(400);
     expect(await first.rest()).toMatchObject({ wrong: [] });
     await first.stop();
-    const fourth = await deployment.process(NEWER);
-    fourth.write({ name: 'fourth' });
-    await deployment.traffic(400);
+    await deployment.traffic(200);
     expect(await second.rest()).toMatchObject({ wrong: [] });
     await second.stop();
     await deployment.traffic(200);
-    for (const each of [third, fourth]) expect(await each.rest()).toMatchObject({ wrong: [] });
+    expect(await third.rest()).toMatchObject({ wrong: [] });
 
     await deployment.settled(['roll.trails', 'roll.crowds', 'roll.new-view', 'roll.letters']);
     await deployment.expectTrails(['trails', 'new']);
@@ -42,6 +40,6 @@ describeServers('a rolling deploy on $name', sqlServers(), (backend) => {
       expect(times(said, /roll\.trails does not run: another version of its code also handles roll\.marked/)).toBe(1);
       expect(times(said, /roll\.crowds does not run: roll\.crowds met roll\.noted of version 2, its code knows 1/)).toBe(1);
     }
-    for (const { said } of [third, fourth]) expect(said).toBe('');
+    expect(third.said).toBe('');
   });
 });

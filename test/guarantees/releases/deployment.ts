@@ -34,7 +34,8 @@ export class Deployment {
     const database = await backend.create();
     const options: DataSourceOptions = { ...database.dataSourceOptions, entities: releaseEntities, migrations: tandemMigrations(), migrationsRun: true, synchronize: true };
     const source = await new DataSource(options).initialize();
-    const redisUrl = backend.name === 'mariadb' ? redisBackend()?.url : undefined;
+    // Also beside PostgreSQL, whose connections are few for so many processes.
+    const redisUrl = redisBackend()?.url;
     return new Deployment(database, { database: database.dataSourceOptions, queuePrefix: `t${randomBytes(5).toString('hex')}`, redisUrl }, source);
   }
 

@@ -3,7 +3,6 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { TandemRole } from 'nest-tandem';
-import { vi } from 'vitest';
 import type { Release, ReleasePlace } from './release.js';
 import type { Traffic, TrafficReport } from './traffic.js';
 
@@ -46,10 +45,10 @@ export class ReleaseProcess {
     await ended;
   }
 
-  /** Resolves when it has stopped itself. */
-  async frozen(): Promise<void> {
-    const state = () => /\) (\w) /.exec(readFileSync(`/proc/${this.child.pid}/stat`, 'utf8'))![1];
-    await vi.waitFor(() => (state() === 'T' ? undefined : Promise.reject(new Error(`it is ${state()}: ${this.said}`))), { timeout: 60_000, interval: 20 });
+  /** It has stopped itself. */
+  get isFrozen(): boolean {
+    const state = /\) (\w) /.exec(readFileSync(`/proc/${this.child.pid}/stat`, 'utf8'))![1];
+    return state === 'T';
   }
 
   thaw(): void {

@@ -24,6 +24,8 @@ export interface Release {
   /** Of `roll.trails`. Default what the library chooses. */
   readonly parallelism?: number;
   readonly retired?: Retired;
+  /** Default what the library has. */
+  readonly batchSize?: number;
   /** Its process stops itself, once, in the middle of a batch of this consumer that has an event of {@link FREEZING}. */
   readonly freezesIn?: 'roll.trails' | 'roll.crowds';
 }
@@ -204,13 +206,14 @@ export async function startRelease(place: ReleasePlace, release: Release, role: 
       TypeOrmModule.forRootAsync({ useFactory: options, dataSourceFactory: tandemDataSource }),
       TypeOrmModule.forFeature(releaseEntities),
       TandemModule.forRoot({
-        storage: typeOrmStorage({ commandPoolSize: 0, queryPoolSize: 2, workerPoolSize: 5 }),
+        storage: typeOrmStorage({ commandPoolSize: 0, queryPoolSize: 2, workerPoolSize: 4 }),
         jobs: bullMqJobs({ connection, queuePrefix: place.queuePrefix }),
         role,
         interceptors: [],
         reconcileEveryMs: 200,
         consumerBackoffMs: 10,
         retired: release.retired,
+        batchSize: release.batchSize,
       }),
     ],
     providers: providersOf(release),
