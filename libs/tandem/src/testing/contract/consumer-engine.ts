@@ -93,8 +93,8 @@ export class ConsumerEngine {
     await together(upTo(lanes).map(lane));
   }
 
-  retry(letter: DeadLetter): Promise<boolean> {
-    return this.retries.run(this.consumer, letter);
+  async retry(letter: DeadLetter): Promise<boolean> {
+    return (await this.retries.run(this.consumer, letter)).handled > 0;
   }
 
   private async crashing<T>(work: Promise<T>): Promise<T> {
