@@ -9,10 +9,11 @@ import { bus } from './bus.js';
 import { catchUp } from './catch-up.js';
 import { commands } from './commands.js';
 import { growth } from './growth.js';
+import { idle } from './idle.js';
 import { onStage, say, type Stage } from './stage.js';
 import { visible } from './visible.js';
 
-const PARTS: Readonly<Record<string, (stage: Stage) => Promise<void>>> = { commands, 'catch-up': catchUp, visible, bus, growth };
+const PARTS: Readonly<Record<string, (stage: Stage) => Promise<void>>> = { commands, 'catch-up': catchUp, visible, bus, growth, idle };
 /** What runs when no part is named. */
 const DEFAULT = ['commands', 'catch-up', 'visible', 'bus'];
 

@@ -23,7 +23,7 @@ describeServers('a rolling deploy on $name', sqlServers(), (backend) => {
     // Both releases write and work, until the older ones go, one after the other.
     const third = await deployment.process(NEWER);
     third.write({ name: 'third' });
-    await deployment.traffic(400);
+    await deployment.traffic(300);
     expect(await first.rest()).toMatchObject({ wrong: [] });
     await first.stop();
     await deployment.traffic(200);

@@ -13,7 +13,7 @@ describeServers('a projection on $name', sqlServers(), (backend) => {
     deployment = await Deployment.begin(backend);
     const first = await deployment.process({ sync: 'immediate' });
     first.write({ name: 'first', immediate: true });
-    await deployment.traffic(150);
+    await deployment.traffic(100);
     expect(await first.rest()).toMatchObject({ wrong: [] });
 
     // Beside the other strategy, a query without a token may see an older row.
@@ -22,10 +22,10 @@ describeServers('a projection on $name', sqlServers(), (backend) => {
     for (const sync of ['eventual', 'immediate'] as const) {
       const next = await deployment.process({ sync });
       next.write({ name: sync });
-      await deployment.traffic(300);
+      await deployment.traffic(200);
       expect(await before.rest()).toMatchObject({ wrong: [] });
       await before.stop();
-      await deployment.traffic(150);
+      await deployment.traffic(100);
       before = next;
     }
     expect(await before.rest()).toMatchObject({ wrong: [] });
@@ -33,7 +33,7 @@ describeServers('a projection on $name', sqlServers(), (backend) => {
     // All are immediate again, and nothing waits: every query sees its caller's writes.
     await deployment.settled(CONSUMERS);
     before.write({ name: 'last', immediate: true });
-    await deployment.traffic(150);
+    await deployment.traffic(100);
     expect(await before.rest()).toMatchObject({ wrong: [] });
 
     await deployment.settled(CONSUMERS);
