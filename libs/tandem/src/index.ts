@@ -19,7 +19,7 @@ export type { EventMetadata, Position } from './events/event-log.js';
 export { type KeyOf, On, type OnOptions, type RowKey } from './events/on.js';
 export { Consumers } from './events/consumers.js';
 export type { Retired } from './events/retired.js';
-export { DeadLetters } from './events/dead-letters.js';
+export { DeadLetters, type InspectedDeadLetter } from './events/dead-letters.js';
 export type { DeadLetter, DeadLetterState } from './events/dead-letter-store.js';
 
 // Read
