@@ -2,6 +2,7 @@
 import type { INestApplicationContext } from '@nestjs/common';
 import { CommandBus } from '@nestjs/cqrs';
 import { Consumers, RowStore } from 'nest-tandem';
+import { tandem } from 'nest-tandem/testing';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { describeServers, sqlServers } from '../support/backends.js';
 import { inLanes } from '../support/in-lanes.js';
@@ -43,15 +44,18 @@ describeServers('a projection on $name', sqlServers(), (backend) => {
     await inLanes(turned, 4, (each) => api.get(CommandBus).execute(new Note(each)));
   };
   /** While there are writers too. */
-  const readBy = async (api: INestApplicationContext, startWorkers: () => Promise<unknown>): Promise<void> => {
+  const readBy = async (api: INestApplicationContext, startWorkers: () => Promise<readonly INestApplicationContext[]>): Promise<void> => {
     const consumers = api.get(Consumers);
     await consumers.pause('roll.trails', 'so that all workers begin with the whole backlog');
     await backlog(api);
-    await startWorkers();
+    const workers = await startWorkers();
     const writers = new Writers(api, { name: 'api', events: 1 });
     await consumers.resume('roll.trails');
+    // Each at once: by itself the second one may look when the first one has done it all.
+    const caughtUp = Promise.all(workers.map((worker) => tandem(worker).idle({ timeoutMs: 90_000 })));
     await deployment.traffic(100);
     expect(await writers.rest()).toMatchObject({ wrong: [] });
+    await caughtUp;
     await deployment.settled(CONSUMERS);
     await deployment.expectTrails(['trails', 'old']);
   };
@@ -67,7 +71,9 @@ describeServers('a projection on $name', sqlServers(), (backend) => {
       let lanes = { most: 0 };
       await readBy(api, async () => {
         const worker = () => deployment.application({ parallelism, batchSize: BATCH }, 'worker');
-        lanes = watchBatches([await worker(), await worker()]);
+        const workers = [await worker(), await worker()];
+        lanes = watchBatches(workers);
+        return workers;
       });
       expect(ofFleet).toContain(lanes.most);
     });
@@ -76,6 +82,9 @@ describeServers('a projection on $name', sqlServers(), (backend) => {
   it('with parallelism 16 and three worker processes takes every event once and in the order of its stream', async () => {
     deployment = await Deployment.begin(backend);
     const release = { parallelism: 16, batchSize: BATCH };
-    await readBy(await deployment.application(release, 'api'), () => Promise.all([1, 2, 3].map(() => deployment.process(release, 'worker'))));
+    await readBy(await deployment.application(release, 'api'), async () => {
+      await Promise.all([1, 2, 3].map(() => deployment.process(release, 'worker')));
+      return [];
+    });
   });
 });
