@@ -58,7 +58,7 @@ export class TandemStartup {
       ...eventNameProblems(provided),
       ...queuedCommandProblems(provided),
       ...unitOfWorkProblems(provided, this.units),
-      ...projectionProblems(projections, this.rows),
+      ...projectionProblems(projections, this.rows, this.units.readDataSource),
       ...queryProblems(queries, projections),
       ...rules.problems,
     ];
@@ -92,7 +92,9 @@ export class TandemStartup {
   private consumerOf({ instance, type }: DeclaredConsumer): Consumer {
     const { handlerTimeoutMs, retired } = this.settings;
     const consumer = durableSagaOf(type) ? sagaConsumer(instance!, this.outbox, handlerTimeoutMs) : projectionConsumer(instance!, this.rows, handlerTimeoutMs);
-    return { ...consumer, retiredTypes: retired.types?.[consumer.name] };
+    // Where it is only warned of: no command can fold what is in another data source.
+    const runBy = this.units.readDataSource === undefined ? consumer.runBy : 'worker';
+    return { ...consumer, runBy, retiredTypes: retired.types?.[consumer.name] };
   }
 }
 

@@ -63,11 +63,14 @@ function whyNotThisLog({ checkpoints }: Claim, byShard: ReadonlyMap<number, Read
     const keys = byShard.get(shard);
     if (keys?.[0]?.seq !== seq) continue;
     const { eventId: found } = keys.shift()!;
-    if (found !== eventId)
-      return `the log went back: event ${seq} of shard ${shard} was ${eventId} and now is ${found}. Were the events restored from a backup, restore what this consumer wrote from the same one, or build it anew under another name`;
+    if (found !== eventId) return logWentBack(`event ${seq} of shard ${shard} was ${eventId} and now is ${found}`);
   }
   return undefined;
 }
+
+/** The reason that a consumer halts with. */
+export const logWentBack = (how: string): string =>
+  `the log went back: ${how}. Were the events restored from a backup, restore what this consumer wrote from the same one, or build it anew under another name`;
 
 function contiguous<K extends EventKey>(keys: readonly K[], after: number): readonly K[] {
   for (let i = 0; i < keys.length; i++) if (keys[i]!.seq !== after + i + 1) return keys.slice(0, i);

@@ -113,7 +113,7 @@ export class ConsumerBatch {
         const result = await request.attempt(async (unit) => {
           const claim = await request.claim(unit);
           if (!claim) return undefined;
-          if (claim.checkpoints.length === 0) return { handled: 0, more: false };
+          if (claim.checkpoints.length === 0 && claim.wentBack === undefined) return { handled: 0, more: false };
           return this.handle(unit, request, claim, lessons, (count) => (tried = count));
         });
         if (lessons.outcome) this.streaks.committed(name, lessons.outcome, batchSize);
@@ -154,6 +154,7 @@ export class ConsumerBatch {
     const { consumer } = request;
     const stopped = whyStopped(consumer, claim);
     if (stopped) return { handled: 0, more: false, stopped, outdated: claim.state === 'running' };
+    if (claim.wentBack !== undefined) return this.halt(unit, consumer, claim.wentBack);
     const { letters, log, settings, store } = this.ports;
     const shards = claim.checkpoints.map(({ shard }) => shard);
     const { behind, ahead } = sortHeld(consumer, claim, await letters.held(unit, consumer.name, claim.generation, shards));

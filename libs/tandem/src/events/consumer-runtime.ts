@@ -9,7 +9,7 @@ import { Clock } from '../kernel/clock.js';
 import { asWorker } from '../kernel/connection-use.js';
 import { UnitOfWork, type Unit } from '../kernel/unit-of-work.js';
 import { CommandFold } from './command-fold.js';
-import { type Consumer, typesOf } from './consumer.js';
+import { type Consumer, sideOf, typesOf } from './consumer.js';
 import { ConsumerBatch, type BatchPorts, type BatchRequest, type BatchResult } from './consumer-batch.js';
 import { ConsumerRegistry } from './consumer-registry.js';
 import { ConsumerSettings } from './consumer-settings.js';
@@ -150,7 +150,7 @@ export class ConsumerRuntime {
         consumer,
         claim: (nested) => this.store.claim(nested, { consumer: consumer.name, exclusive: true, wait: true }),
         heads: async () => ({ heads: upTo, cutMicros: Number.MAX_SAFE_INTEGER }),
-        attempt: (work) => this.units.run(work, { kind: unit.kind }),
+        attempt: (work) => this.units.run(work, { kind: unit.kind, side: sideOf(consumer) }),
       });
       if (result?.stopped) throw new TandemError('TANDEM_CONSUMER_HALTED', `${consumer.name}: ${result.stopped}`);
       if (!result?.more) return;
@@ -232,7 +232,7 @@ export class ConsumerRuntime {
           unit,
           claim.checkpoints.map(({ shard }) => shard),
         ),
-      attempt: (work) => this.units.run(work, { kind: 'consumer' }),
+      attempt: (work) => this.units.run(work, { kind: 'consumer', side: sideOf(consumer) }),
     });
   }
 

@@ -54,6 +54,8 @@ export interface Claim {
    * shard that was not behind then something older may have been committed meanwhile.
    */
   readonly heads?: Heads;
+  /** Why the log is not the one that these checkpoints were written for, where the claim has seen it. */
+  readonly wentBack?: string;
 }
 
 export interface ConsumerStatus {

@@ -5,7 +5,7 @@
  * behind it, everything else moves on.
  */
 import type { Type } from '@nestjs/common';
-import type { Unit } from '../kernel/unit-of-work.js';
+import type { Side, Unit } from '../kernel/unit-of-work.js';
 import { domainEventOf } from './domain-event.js';
 import type { EventMetadata, StoredEvent } from './event-log.js';
 
@@ -49,6 +49,9 @@ export interface Consumer {
   /** Handles events in order within the unit's transaction. @throws EventFailure naming the event where that is known. */
   handle(unit: Unit, events: readonly ConsumedEvent[]): Promise<void>;
 }
+
+/** What a saga does are jobs, which are on the log's side. */
+export const sideOf = ({ kind }: Consumer): Side => (kind === 'projection' ? 'read' : 'log');
 
 /** Stored event types that a consumer handles. */
 export const typesOf = (consumer: Consumer): readonly string[] => consumer.events.map((eventClass) => domainEventOf(eventClass)!.name);

@@ -1,7 +1,7 @@
 /** Runs a held stream again: from its failed event to the consumer's checkpoint, under the checkpoint's lock. */
 import { isTandemError } from '../kernel/errors.js';
 import type { Unit } from '../kernel/unit-of-work.js';
-import { type Consumer, EventFailure, typesOf } from './consumer.js';
+import { type Consumer, EventFailure, sideOf, typesOf } from './consumer.js';
 import { type BatchPorts, type BatchResult, whyStopped } from './consumer-batch.js';
 import type { Claim } from './consumer-store.js';
 import { deadLetter } from './dead-letter.js';
@@ -26,7 +26,7 @@ export class StreamRetry {
     let failed: Failed | undefined;
     for (;;) {
       try {
-        const moved = await this.ports.units.run((unit) => this.attempt(unit, consumer, letter, failed), { kind: 'consumer' });
+        const moved = await this.ports.units.run((unit) => this.attempt(unit, consumer, letter, failed), { kind: 'consumer', side: sideOf(consumer) });
         return { handled: moved ? 1 : 0, more: false };
       } catch (error) {
         if (isTandemError(error, 'TANDEM_EVENT_UNKNOWN')) return { handled: 0, more: false, stopped: error.message, outdated: true };

@@ -88,9 +88,14 @@ export abstract class Unit {
   }
 }
 
+/** `log`: the log, sagas, jobs and what commands write. `read`: projections and the read entities. Where the storage keeps both in one data source they are the same. */
+export type Side = 'log' | 'read';
+
 export interface UnitOptions {
   /** Default `write`; `elsewhere` follows from `dataSource`. */
   readonly kind?: UnitKind;
+  /** Whose data source it runs on. Default `read` for a `snapshot`, else `log`. */
+  readonly side?: Side;
   /** Name of a data source other than the log's, to run a `write` there: it may publish no events and queue no jobs. Default the log's own. */
   readonly dataSource?: string;
   /** How often the work may run in all when the database asks for a repeat (deadlock, lock time-out, serialization). Default 5. */
@@ -111,7 +116,10 @@ export abstract class UnitOfWork {
   protected readonly commitSteps: CommitStep[] = [];
   protected lastStep: CommitStep | undefined;
 
-  /** Inside an open unit of the same kind: a savepoint in it. Otherwise a new transaction. A `snapshot` inside a `write` reads in the write's own transaction. */
+  /**
+   * Inside an open unit of the same kind: a savepoint in it. Otherwise a new transaction. A `snapshot` inside a `write` reads in the write's own transaction, unless the read
+   * side has a data source of its own: then in a new one.
+   */
   abstract run<T>(work: (unit: Unit) => Promise<T>, options?: UnitOptions): Promise<T>;
 
   /** True when the database asked for a repeat, went away or is full: not the fault of what ran. */
@@ -120,6 +128,11 @@ export abstract class UnitOfWork {
   /** Why no unit can run on the data source of this name, or undefined where one can. */
   problemOf(dataSource: string): string | undefined {
     return `there is no data source "${dataSource}"`;
+  }
+
+  /** Name of the data source of the read side, where that is not the log's. */
+  get readDataSource(): string | undefined {
+    return undefined;
   }
 
   /** The open unit that the caller runs in. @throws TANDEM_UNIT_OF_WORK_CLOSED when that unit, or the savepoint in it, has ended. */

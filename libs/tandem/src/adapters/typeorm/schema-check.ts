@@ -19,6 +19,8 @@ export class SchemaCheck extends StorageCheck {
     private readonly dataSource: DataSource,
     private readonly tables: TableNames,
     private readonly migrateCommand: string = DEFAULT_MIGRATE_COMMAND,
+    /** For messages: which of two data sources it is. */
+    private readonly where = '',
   ) {
     super();
   }
@@ -67,12 +69,12 @@ export class SchemaCheck extends StorageCheck {
     try {
       return await work();
     } catch (error) {
-      throw isConnectionLost(error) ? new TandemError('TANDEM_STORAGE_UNAVAILABLE', 'The database does not answer', { cause: error }) : error;
+      throw isConnectionLost(error) ? new TandemError('TANDEM_STORAGE_UNAVAILABLE', `The database does not answer${this.where}`, { cause: error }) : error;
     }
   }
 
   private outdated(what: string, cause?: unknown): TandemError {
-    return new TandemError('TANDEM_SCHEMA_OUTDATED', what, { cause, next: `Run \`${this.migrateCommand}\` before you start the application.` });
+    return new TandemError('TANDEM_SCHEMA_OUTDATED', `${what}${this.where}`, { cause, next: `Run \`${this.migrateCommand}\` before you start the application.` });
   }
 }
 

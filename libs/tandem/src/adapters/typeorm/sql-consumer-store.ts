@@ -16,7 +16,7 @@ import { expressionsOf } from './dialect.js';
 import { registerConsumers } from './register-consumers.js';
 import { repeated } from './repeated.js';
 import { shortText } from './short-text.js';
-import { sqlOf, sqlOutside, sqlTransaction, type Sql } from './sql.js';
+import { sqlAt, sqlOf, sqlOutside, sqlTransaction, type Sql } from './sql.js';
 import type { TableNames } from './table-names.js';
 
 interface ConsumerRow {
@@ -25,7 +25,7 @@ interface ConsumerRow {
   readonly types: string;
 }
 
-interface StatusRow extends ConsumerRow {
+export interface StatusRow extends ConsumerRow {
   readonly name: string;
   readonly kind: string;
   readonly state_reason: string | null;
@@ -39,11 +39,17 @@ interface ShardLag {
   readonly events: number;
 }
 
+/** The shards that are behind, with their heads, and the clock before them. */
+export interface Lagging extends Heads {
+  readonly behind: readonly ShardLag[];
+  readonly wentBack?: string;
+}
+
 /** Consumers and their checkpoints on MySQL, MariaDB and PostgreSQL. */
 export class SqlConsumerStore extends ConsumerStore {
   constructor(
-    private readonly dataSource: DataSource,
-    private readonly tables: TableNames,
+    protected readonly dataSource: DataSource,
+    protected readonly tables: TableNames,
   ) {
     super();
   }
@@ -70,7 +76,7 @@ export class SqlConsumerStore extends ConsumerStore {
     while (found) {
       const generation = found.live_generation;
       const lagging = request.shards || wait ? undefined : await this.lagging(sql, consumer, generation);
-      if (lagging?.heads.size === 0) return claimOf(consumer, found, { checkpoints: [], heads: lagging });
+      if (lagging && (lagging.heads.size === 0 || lagging.wentBack)) return claimOf(consumer, found, { checkpoints: [], heads: lagging, wentBack: lagging.wentBack });
       const candidates = request.shards ? (request.shards.length > 0 ? [request.shards] : []) : lagging ? inParts(lagging.behind, request) : [allShards];
       const checkpoints = await this.lockCheckpoints(sql, request, generation, candidates);
       if (checkpoints.length === 0) return undefined;
@@ -98,16 +104,8 @@ export class SqlConsumerStore extends ConsumerStore {
   }
 
   async status(): Promise<readonly ConsumerStatus[]> {
-    const { consumer, checkpoint, shard } = this.tables;
-    const rows = await sqlOutside(this.dataSource, (sql) =>
-      sql.query<StatusRow[]>(
-        `SELECT c.name, c.kind, c.state, c.state_reason, c.live_generation, p.shard, s.head - p.seq AS behind FROM ${consumer} c
-         LEFT JOIN (${checkpoint} p JOIN ${shard} s ON s.shard = p.shard AND s.head > p.seq) ON p.consumer = c.name AND p.generation = c.live_generation
-         ORDER BY c.name, p.shard`,
-      ),
-    );
     const found = new Map<string, ConsumerStatus & { laggingShards: number[] }>();
-    for (const row of rows) {
+    for (const row of await this.statusRows()) {
       const status = found.get(row.name) ?? {
         consumer: row.name,
         kind: row.kind,
@@ -121,6 +119,18 @@ export class SqlConsumerStore extends ConsumerStore {
       found.set(row.name, { ...status, lag: status.lag + Number(row.behind ?? 0) });
     }
     return [...found.values()];
+  }
+
+  /** One for each shard that is behind, or one without a shard. */
+  protected statusRows(): Promise<readonly StatusRow[]> {
+    const { consumer, checkpoint, shard } = this.tables;
+    return sqlOutside(this.dataSource, (sql) =>
+      sql.query<StatusRow[]>(
+        `SELECT c.name, c.kind, c.state, c.state_reason, c.live_generation, p.shard, s.head - p.seq AS behind FROM ${consumer} c
+         LEFT JOIN (${checkpoint} p JOIN ${shard} s ON s.shard = p.shard AND s.head > p.seq) ON p.consumer = c.name AND p.generation = c.live_generation
+         ORDER BY c.name, p.shard`,
+      ),
+    );
   }
 
   async setState(consumer: string, state: ConsumerState, reason: string | null, unit?: Unit): Promise<void> {
@@ -138,7 +148,7 @@ export class SqlConsumerStore extends ConsumerStore {
   async positions(consumers: readonly string[], shards: readonly number[], unit?: Unit): Promise<ReadonlyMap<string, ReadonlyMap<number, number>>> {
     const found = new Map<string, Map<number, number>>(consumers.map((name) => [name, new Map()]));
     if (consumers.length === 0 || shards.length === 0) return found;
-    const rows = await this.on(unit, (sql) =>
+    const rows = await sqlAt(this.dataSource, unit, (sql) =>
       sql.query<{ consumer: string; shard: number; seq: number | string }[]>(
         `SELECT p.consumer, p.shard, p.seq FROM ${this.tables.consumer} c JOIN ${this.tables.checkpoint} p ON p.consumer = c.name AND p.generation = c.live_generation
          WHERE c.name IN (?) AND p.shard IN (?)`,
@@ -169,8 +179,8 @@ export class SqlConsumerStore extends ConsumerStore {
     return [];
   }
 
-  /** Without locks: the shards that are behind, with their heads, and the clock before them. */
-  private async lagging(sql: Sql, consumer: string, generation: number): Promise<Heads & { readonly behind: readonly ShardLag[] }> {
+  /** Without locks, and in one statement. */
+  protected async lagging(sql: Sql, consumer: string, generation: number): Promise<Lagging> {
     const { micros, now } = expressionsOf(sql.dialect);
     const rows = await sql.query<{ shard: number; head: number | string; seq: number | string; cut: number | string }[]>(
       `SELECT p.shard, s.head, p.seq, ${micros(now)} AS cut FROM ${this.tables.checkpoint} p JOIN ${this.tables.shard} s ON s.shard = p.shard AND s.head > p.seq WHERE p.consumer = ? AND p.generation = ? ORDER BY p.shard`,
@@ -182,13 +192,9 @@ export class SqlConsumerStore extends ConsumerStore {
       behind: rows.map(({ shard, head, seq }) => ({ shard, events: Number(head) - Number(seq) })),
     };
   }
-
-  private on<T>(unit: Unit | undefined, work: (sql: Sql) => Promise<T>): Promise<T> {
-    return unit ? work(sqlOf(unit)) : sqlOutside(this.dataSource, work);
-  }
 }
 
-const claimOf = (consumer: string, row: ConsumerRow, rest: Pick<Claim, 'checkpoints' | 'heads'>): Claim => ({
+const claimOf = (consumer: string, row: ConsumerRow, rest: Pick<Claim, 'checkpoints' | 'heads' | 'wentBack'>): Claim => ({
   consumer,
   generation: row.live_generation,
   state: row.state,

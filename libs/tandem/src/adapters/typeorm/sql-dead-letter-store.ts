@@ -4,7 +4,7 @@ import type { Unit } from '../../kernel/unit-of-work.js';
 import { expressionsOf } from './dialect.js';
 import { repeated } from './repeated.js';
 import { shortText } from './short-text.js';
-import { sqlOf, sqlOutside, sqlTransaction, type BoundText, type Dialect, type Sql } from './sql.js';
+import { sqlAt, sqlOf, sqlOutside, sqlTransaction, type BoundText, type Dialect, type Sql } from './sql.js';
 import type { TableNames } from './table-names.js';
 
 const COLUMNS = 'consumer, generation, tenant, stream, shard, seq, event_id, type, state, attempts, error';
@@ -76,10 +76,12 @@ export class SqlDeadLetterStore extends DeadLetterStore {
 
   async held(unit: Unit, consumer: string, generation: number, shards: readonly number[]): Promise<readonly DeadLetter[]> {
     if (shards.length === 0) return [];
-    const sql = sqlOf(unit);
-    const rows = await sql.query<Row[]>(
-      `SELECT ${selectColumns(sql.dialect)} FROM ${this.tables.deadLetter} WHERE consumer = ? AND generation = ? AND shard IN (?) ORDER BY shard, seq`,
-      [consumer, generation, shards],
+    const rows = await sqlAt(this.dataSource, unit, (sql) =>
+      sql.query<Row[]>(`SELECT ${selectColumns(sql.dialect)} FROM ${this.tables.deadLetter} WHERE consumer = ? AND generation = ? AND shard IN (?) ORDER BY shard, seq`, [
+        consumer,
+        generation,
+        shards,
+      ]),
     );
     return rows.map(letterOf);
   }

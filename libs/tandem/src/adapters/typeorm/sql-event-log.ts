@@ -22,7 +22,7 @@ import { expressionsOf } from './dialect.js';
 import { slices } from './insert-chunks.js';
 import { readStream } from './read-stream.js';
 import { repeated } from './repeated.js';
-import { commitWith, sqlOf, sqlOutside, type Dialect, type Sql } from './sql.js';
+import { commitWith, sqlAt, sqlOf, type Dialect, type Sql } from './sql.js';
 import type { TableNames } from './table-names.js';
 
 const EVENTS_AT_ONCE = 500;
@@ -116,7 +116,10 @@ export class SqlEventLog extends EventLog {
 
   async readKeys(unit: Unit, ranges: readonly ShardRange[], inline?: InlineTexts): Promise<readonly ReadKey[]> {
     if (ranges.length === 0) return [];
-    const sql = sqlOf(unit);
+    return this.on(unit, (sql) => this.keysOf(sql, ranges, inline));
+  }
+
+  private async keysOf(sql: Sql, ranges: readonly ShardRange[], inline: InlineTexts | undefined): Promise<readonly ReadKey[]> {
     const { columns, params } = selected(sql.dialect, inline);
     const bounds = ranges.map(({ shard, after, upTo }) => [shard, after, upTo]);
     const range = 'shard = ? AND seq > ? AND seq <= ?';
@@ -136,19 +139,20 @@ export class SqlEventLog extends EventLog {
   }
 
   async readStreamKeys(unit: Unit, { tenant, stream, from, upTo }: StreamRange): Promise<readonly EventKey[]> {
-    const sql = sqlOf(unit);
     const { event } = this.tables;
-    const index = sql.dialect === 'mysql' ? `FORCE INDEX (${event}_stream)` : '';
-    const rows = await sql.query<Row<ReadKey>[]>(
-      `SELECT ${keyColumns(sql.dialect)} FROM ${event} ${index} WHERE tenant = ? AND stream = ? AND version >= (SELECT version FROM ${event} WHERE shard = ? AND seq = ?) AND seq <= ? ORDER BY version`,
-      [tenant, stream, from.shard, from.seq, upTo],
-    );
+    const rows = await this.on(unit, (sql) => {
+      const index = sql.dialect === 'mysql' ? `FORCE INDEX (${event}_stream)` : '';
+      return sql.query<Row<ReadKey>[]>(
+        `SELECT ${keyColumns(sql.dialect)} FROM ${event} ${index} WHERE tenant = ? AND stream = ? AND version >= (SELECT version FROM ${event} WHERE shard = ? AND seq = ?) AND seq <= ? ORDER BY version`,
+        [tenant, stream, from.shard, from.seq, upTo],
+      );
+    });
     return rows.map(eventOf);
   }
 
   async readEvents(unit: Unit, keys: readonly ReadKey[]): Promise<readonly StoredEvent[]> {
     const missing = keys.filter((key) => !hasTexts(key));
-    const texts = missing.length > 0 ? await this.textsOf(sqlOf(unit), missing) : new Map<string, Texts>();
+    const texts = missing.length > 0 ? await this.on(unit, (sql) => this.textsOf(sql, missing)) : new Map<string, Texts>();
     return keys.map((key) => {
       if (hasTexts(key)) return key;
       const text = texts.get(`${key.shard}/${key.seq}`);
@@ -195,6 +199,6 @@ export class SqlEventLog extends EventLog {
   }
 
   private on<T>(unit: Unit | undefined, work: (sql: Sql) => Promise<T>): Promise<T> {
-    return unit ? work(sqlOf(unit)) : sqlOutside(this.dataSource, work);
+    return sqlAt(this.dataSource, unit, work);
   }
 }

@@ -4,6 +4,7 @@
  * PostgreSQL's `?` operators cannot be written here; the functions behind them can.
  */
 import type { DataSource, EntityManager } from 'typeorm';
+import type { ConnectionUse } from '../../kernel/connection-use.js';
 import { TandemError } from '../../kernel/errors.js';
 import type { Unit } from '../../kernel/unit-of-work.js';
 import { acquire, useFor } from './acquire.js';
@@ -16,6 +17,7 @@ export { valuesList } from './statement-text.js';
 export type { BoundText, Dialect } from './statement-text.js';
 
 interface UnitConnection {
+  readonly dataSource: DataSource;
   readonly sql: Sql;
   readonly manager: () => EntityManager;
   readonly commitWith: <R>(text: string, params: readonly unknown[]) => Promise<R>;
@@ -40,6 +42,18 @@ function connectionOf(unit: Unit): UnitConnection {
 /** Raw statements in the unit's transaction: one after the other, refused when the unit is closed or doomed, watched for errors that doom it. */
 export const sqlOf = (unit: Unit): Sql => connectionOf(unit).sql;
 
+export const dataSourceOf = (unit: Unit): DataSource => connectionOf(unit).dataSource;
+
+/**
+ * In the unit's transaction, where it is one of this data source; otherwise, and without a unit, outside of any. Where a batch on the read
+ * side's data source reads the log it holds one connection and takes another: of the pool whose users never wait for a second one.
+ */
+export function sqlAt<T>(dataSource: DataSource, unit: Unit | undefined, work: (sql: Sql) => Promise<T>): Promise<T> {
+  if (!unit) return sqlOutside(dataSource, work);
+  const connection = connectionOf(unit);
+  return connection.dataSource === dataSource ? work(connection.sql) : sqlOutside(dataSource, work, 'query');
+}
+
 /** The EntityManager on the unit's connection, watched in the same way. */
 export const managerOf = (unit: Unit): EntityManager => connectionOf(unit).manager();
 
@@ -50,8 +64,8 @@ export const managerOf = (unit: Unit): EntityManager => connectionOf(unit).manag
 export const commitWith = <R>(unit: Unit, text: string, params: readonly unknown[]): Promise<R> => connectionOf(unit).commitWith<R>(text, params);
 
 /** One or several statements on a pooled connection of their own, outside any unit, each committed by itself. */
-export async function sqlOutside<T>(dataSource: DataSource, work: (sql: Sql) => Promise<T>): Promise<T> {
-  const connection = await acquire(dataSource, useFor());
+export async function sqlOutside<T>(dataSource: DataSource, work: (sql: Sql) => Promise<T>, use: ConnectionUse = useFor()): Promise<T> {
+  const connection = await acquire(dataSource, use);
   try {
     return await work(connection);
   } finally {

@@ -20,20 +20,23 @@ import { POOL_DEFAULTS } from './connection-pools.js';
 import { dialectOf } from './driver-link.js';
 import { isJoined } from './join-data-source.js';
 import { NamedDataSources } from './named-data-sources.js';
-import { CONNECTIONS_OF_COMPARISON, TypeOrmPositionSnapshot } from './position-snapshot.js';
+import { CONNECTIONS_OF_COMPARISON } from './position-snapshot.js';
 import { TypeOrmRowStore } from './row-store.js';
-import { SchemaCheck } from './schema-check.js';
 import { serverLimit } from './server-limit.js';
-import { SqlConsumerStore } from './sql-consumer-store.js';
-import { SqlDeadLetterStore } from './sql-dead-letter-store.js';
 import { SqlEventLog } from './sql-event-log.js';
 import { SqlJobStore } from './sql-job-store.js';
 import { tableNames } from './table-names.js';
+import { consumerStore, deadLetterStore, positionSnapshot, READ_SIDE, type ReadSide, type ReadSideOrNone, readSideProvider, schemaCheck } from './two-sides.js';
 import { TypeOrmUnitOfWork } from './typeorm-unit-of-work.js';
 
 export interface TypeOrmStorageOptions {
   /** Name of the TypeORM data source. Default the default one. */
   readonly dataSource?: string;
+  /**
+   * Name of a second TypeORM data source for the read side, also made by `tandemDataSource`: projections keep their checkpoints, dead letters and read entities there, and query handlers
+   * read there. It may be on another server, and of the other dialect; it needs `tandemMigrations()` too. Default none: the read side is in the log's data source.
+   */
+  readonly readDataSource?: string;
   /** Names of other data sources that may be used inside a unit of work: what they write there commits by itself, whatever becomes of the unit. Default none: it is refused. */
   readonly notAtomicDataSources?: readonly string[];
   /** Begins the names of Tandem's tables; the same as in `tandemMigrations`. Default `tandem_`. */
@@ -57,6 +60,7 @@ export interface TypeOrmStorageOptions {
 
 const OPTIONS: Readonly<Record<keyof TypeOrmStorageOptions, true>> = {
   dataSource: true,
+  readDataSource: true,
   notAtomicDataSources: true,
   tablePrefix: true,
   migrateCommand: true,
@@ -79,9 +83,9 @@ const WHOLE_FROM: Readonly<Partial<Record<keyof TypeOrmStorageOptions, number>>>
  * @throws TANDEM_WIRING for an unknown or wrong option, and a table prefix that is no lower-case SQL name.
  */
 export function typeOrmStorage(options: TypeOrmStorageOptions = {}): TandemStorage {
-  const { dataSource, notAtomicDataSources = [], tablePrefix, migrateCommand, idleTimeoutMs, ...pools } = checked(options);
+  const { dataSource: name, readDataSource, notAtomicDataSources = [], tablePrefix, migrateCommand, idleTimeoutMs, ...pools } = checked(options);
   const tables = tableNames(tablePrefix);
-  const source = getDataSourceToken(dataSource);
+  const source = getDataSourceToken(name);
   const fill = <T>(port: abstract new (...args: never[]) => T, make: (db: DataSource, ...others: never[]) => T, ...inject: unknown[]): FactoryProvider => ({
     provide: port,
     useFactory: make as (...args: unknown[]) => T,
@@ -92,25 +96,34 @@ export function typeOrmStorage(options: TypeOrmStorageOptions = {}): TandemStora
     describe: 'TypeORM',
     imports: [DiscoveryModule],
     providers: [
+      readSideProvider(readDataSource, name),
       fill(
         UnitOfWork,
-        (db, clock: Clock, { role }: ProcessSettings, budget: ConnectionBudget, others: NamedDataSources) => {
+        (db, clock: Clock, { role }: ProcessSettings, budget: ConnectionBudget, others: NamedDataSources, readSide: ReadSideOrNone) => {
           usePools(mustBeJoined(db), pools, role, budget);
-          return new TypeOrmUnitOfWork(db, clock, { idleTimeoutMs }, others);
+          if (readSide) usePoolsOfReadSide(readSide, pools, role, budget);
+          return new TypeOrmUnitOfWork(db, clock, { idleTimeoutMs, readSide: readSide ?? undefined }, others);
         },
         Clock,
         ProcessSettings,
         ConnectionBudget,
         NamedDataSources,
+        READ_SIDE,
       ),
       fill(NamedDataSources, (db, discovery: DiscoveryService) => new NamedDataSources(discovery, db, notAtomicDataSources), DiscoveryService),
-      fill(StorageCheck, (db) => new SchemaCheck(db, tables, migrateCommand)),
+      fill(StorageCheck, (dataSource, readSide: ReadSideOrNone) => schemaCheck({ dataSource, tables }, readSide, migrateCommand), READ_SIDE),
       fill(EventLog, (db) => new SqlEventLog(db, tables)),
-      fill(ConsumerStore, (db) => new SqlConsumerStore(db, tables)),
-      fill(DeadLetterStore, (db) => new SqlDeadLetterStore(db, tables)),
+      fill(ConsumerStore, (dataSource, log: EventLog, readSide: ReadSideOrNone) => consumerStore({ dataSource, tables }, log, readSide), EventLog, READ_SIDE),
+      fill(DeadLetterStore, (dataSource, readSide: ReadSideOrNone) => deadLetterStore({ dataSource, tables }, readSide), READ_SIDE),
       fill(JobStore, (db) => new SqlJobStore(db, tables)),
-      fill(RowStore, (db) => new TypeOrmRowStore(db)),
-      fill(PositionSnapshot, (db, units: UnitOfWork, store: ConsumerStore) => new TypeOrmPositionSnapshot(db, tables, units, store), UnitOfWork, ConsumerStore),
+      fill(RowStore, (db, readSide: ReadSideOrNone) => new TypeOrmRowStore(readSide?.dataSource ?? db), READ_SIDE),
+      fill(
+        PositionSnapshot,
+        (dataSource, readSide: ReadSideOrNone, units: UnitOfWork, store: ConsumerStore) => positionSnapshot({ dataSource, tables }, readSide, { units, store }),
+        READ_SIDE,
+        UnitOfWork,
+        ConsumerStore,
+      ),
     ],
   };
 }
@@ -134,9 +147,18 @@ function usePools(db: DataSource, given: Pools, role: ProcessSettings['role'], b
   budget.ofLog({ server: dialectOf(db), shares: () => pools.shares(), limit: () => serverLimit(db) });
 }
 
-function mustBeJoined(dataSource: DataSource): DataSource {
+/** Commands do not run there. */
+function usePoolsOfReadSide({ dataSource, name }: ReadSide, given: Pools, role: ProcessSettings['role'], budget: ConnectionBudget): void {
+  const { workerPoolSize = POOL_DEFAULTS.workerPoolSize } = given;
+  const pools = poolsOf(mustBeJoined(dataSource, name));
+  pools.configure({ ...given, commandPoolSize: 0, workerPoolSize: role === 'api' ? Math.min(workerPoolSize, CONNECTIONS_OF_COMPARISON) : workerPoolSize });
+  budget.beside(dialectOf(dataSource), () => pools.shares().map(({ of, atMost }) => ({ of: `${of} of "${name}"`, atMost })));
+}
+
+function mustBeJoined(dataSource: DataSource, name?: string): DataSource {
   if (isJoined(dataSource)) return dataSource;
-  throw new TandemError('TANDEM_WIRING', 'The data source of typeOrmStorage was not made by tandemDataSource, so repositories would not join the unit of work', {
+  const which = name === undefined ? 'The data source of typeOrmStorage' : `The data source "${name}", \`readDataSource\` of typeOrmStorage,`;
+  throw new TandemError('TANDEM_WIRING', `${which} was not made by tandemDataSource, so repositories would not join the unit of work`, {
     next: 'Import it with TypeOrmModule.forRootAsync({ useFactory, dataSourceFactory: tandemDataSource }).',
   });
 }

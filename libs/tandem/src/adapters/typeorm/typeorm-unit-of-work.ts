@@ -2,7 +2,7 @@ import { Logger } from '@nestjs/common';
 import type { DataSource } from 'typeorm';
 import { Clock } from '../../kernel/clock.js';
 import { isTandemError, TandemError } from '../../kernel/errors.js';
-import { UnitOfWork, type Unit, type UnitKind, type UnitOptions } from '../../kernel/unit-of-work.js';
+import { currentUnit, UnitOfWork, type Unit, type UnitKind, type UnitOptions } from '../../kernel/unit-of-work.js';
 import { useFor } from './acquire.js';
 import { IdleWatch } from './idle-watch.js';
 import type { NamedDataSources } from './named-data-sources.js';
@@ -13,6 +13,13 @@ import { TypeOrmUnit, unitOn } from './typeorm-unit.js';
 export interface TypeOrmUnitOfWorkOptions {
   /** How long nothing may be sent in an open unit before it is rolled back, in milliseconds. Default 9,000, after `handlerTimeoutMs` and before the limit that `tandemDataSource` sets in the database. */
   readonly idleTimeoutMs?: number;
+  /** Where projections and snapshots run, if not on the log's data source. */
+  readonly readSide?: NamedDataSource;
+}
+
+interface NamedDataSource {
+  readonly name: string;
+  readonly dataSource: DataSource;
 }
 
 interface UnitPlace {
@@ -36,7 +43,7 @@ export class TypeOrmUnitOfWork extends UnitOfWork {
   constructor(
     private readonly dataSource: DataSource,
     private readonly clock: Clock,
-    options: TypeOrmUnitOfWorkOptions = {},
+    private readonly options: TypeOrmUnitOfWorkOptions = {},
     private readonly others?: NamedDataSources,
   ) {
     super();
@@ -44,11 +51,30 @@ export class TypeOrmUnitOfWork extends UnitOfWork {
   }
 
   async run<T>(work: Work<T>, options: UnitOptions = {}): Promise<T> {
-    const { kind = 'write', dataSource } = options;
-    const on = dataSource === undefined ? this.dataSource : this.named(dataSource);
-    const place: UnitPlace = { on, kind: on === this.dataSource ? kind : 'elsewhere' };
-    const around = unitOn(on, 'strictly');
-    return around ? this.within(around, work, place.kind) : this.repeated(place, work, options);
+    const place = this.placeFor(options);
+    const across = this.unitAcross(place);
+    if (across && place.kind === 'snapshot') return this.repeated(place, work, options);
+    const around = across ?? unitOn(place.on, 'strictly');
+    return around ? this.within(around, work, place) : this.repeated(place, work, options);
+  }
+
+  override get readDataSource(): string | undefined {
+    return this.options.readSide?.name;
+  }
+
+  private placeFor({ kind = 'write', dataSource, side = kind === 'snapshot' ? 'read' : 'log' }: UnitOptions): UnitPlace {
+    const home = (side === 'read' && this.options.readSide?.dataSource) || this.dataSource;
+    const on = dataSource === undefined ? home : this.named(dataSource);
+    return { on, kind: on === home ? kind : 'elsewhere' };
+  }
+
+  /** The open unit that the caller runs in, where that is one of the other side: a query inside a command, or a command inside a batch or query. */
+  private unitAcross({ kind, on }: UnitPlace): TypeOrmUnit | undefined {
+    const { readSide } = this.options;
+    const unit = readSide && kind !== 'elsewhere' ? currentUnit() : undefined;
+    if (!(unit instanceof TypeOrmUnit) || unit.kind === 'elsewhere' || unit.dataSource === on) return undefined;
+    if (!unit.isOpen) throw unit.whyClosed();
+    return unit;
   }
 
   override problemOf(dataSource: string): string | undefined {
@@ -66,9 +92,9 @@ export class TypeOrmUnitOfWork extends UnitOfWork {
     return isRetryable(cause) || isConnectionLost(cause) || isDiskFull(cause);
   }
 
-  private within<T>(around: TypeOrmUnit, work: Work<T>, kind: UnitKind): Promise<T> {
+  private within<T>(around: TypeOrmUnit, work: Work<T>, { kind, on }: UnitPlace): Promise<T> {
     if (kind === 'snapshot') return work(around);
-    if (kind === around.kind) return this.savepoint(around, work);
+    if (kind === around.kind && on === around.dataSource) return this.savepoint(around, work);
     if (kind === 'consumer') throw new TandemError('TANDEM_SECOND_CONNECTION', `A consumer's batch was started inside a ${around.kind} unit of work`);
     if (around.kind === 'snapshot') throw new TandemError('TANDEM_QUERY_WROTE', 'A query handler executed a command');
     throw new TandemError('TANDEM_EVENT_OUTSIDE_COMMAND', "A command was executed inside a consumer's batch");

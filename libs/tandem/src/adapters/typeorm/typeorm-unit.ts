@@ -57,7 +57,12 @@ export class TypeOrmUnit extends Unit implements WatchedUnit {
       dialect: this.connection.dialect,
       query: <R>(text: string, params?: readonly unknown[]) => this.inTurn(text, () => this.connection.send<R>(text, params)),
     };
-    bindUnit(this, { sql: this.sql, manager: () => this.runner.manager, commitWith: <R>(text: string, params: readonly unknown[]) => this.commitWith<R>(text, params) });
+    bindUnit(this, {
+      dataSource,
+      sql: this.sql,
+      manager: () => this.runner.manager,
+      commitWith: <R>(text: string, params: readonly unknown[]) => this.commitWith<R>(text, params),
+    });
   }
 
   get runner(): QueryRunner {

@@ -8,8 +8,17 @@ import { projectionOf, type ProjectionDefinition } from './projection.js';
 import type { RowShape, RowStore } from './row-store.js';
 
 /** What is wrong with these projection classes, one sentence each; empty when all is well. Names and events are checked with all other consumers. */
-export function projectionProblems(projections: readonly Type[], rows: RowStore): string[] {
-  return [...projections.flatMap((each) => problemsOf(each, rows)), ...sharedEntities(projections)];
+export function projectionProblems(projections: readonly Type[], rows: RowStore, readDataSource?: string): string[] {
+  const apart = readDataSource === undefined ? [] : projections.flatMap((each) => foldedProblem(each, readDataSource));
+  return [...projections.flatMap((each) => problemsOf(each, rows)), ...apart, ...sharedEntities(projections)];
+}
+
+function foldedProblem(projection: Type, readDataSource: string): string[] {
+  const definition = projectionOf(projection);
+  if (definition?.sync.kind !== 'immediate') return [];
+  return [
+    `@Projection('${definition.name}') on ${projection.name} has SyncStrategy.immediate(), but projections are kept in the data source "${readDataSource}", which would not commit with the command: give it SyncStrategy.eventual(), and ask with Consistency.readYourWrites(token)`,
+  ];
 }
 
 function problemsOf(projection: Type, rows: RowStore): string[] {
