@@ -1,7 +1,7 @@
 /** Catch-up by hand: in batches, as well as one can without a library; and one BullMQ job and one transaction an event, as teams often have it. */
 import { Queue, Worker } from 'bullmq';
 import type { Pool, PoolConnection, RowDataPacket } from 'mysql2/promise';
-import { connectionOf } from './bare.js';
+import { inTransaction } from './bare.js';
 import type { BenchPlace } from './ledger.js';
 
 interface EventRow extends RowDataPacket {
@@ -22,26 +22,21 @@ export async function bareFold(pool: Pool, shard: number, batch: number): Promis
   let position = 0;
   let count = 0;
   for (;;) {
-    const connection = await connectionOf(pool);
-    try {
-      await connection.query('START TRANSACTION');
+    const events = await inTransaction(pool, async (connection) => {
       await connection.query('SELECT seq FROM bench_checkpoint WHERE id = ? FOR UPDATE', [shard]);
-      const [events] = await connection.query<EventRow[]>('SELECT seq, stream, type, payload FROM tandem_event WHERE shard = ? AND seq > ? ORDER BY seq LIMIT ?', [
+      const [rows] = await connection.query<EventRow[]>('SELECT seq, stream, type, payload FROM tandem_event WHERE shard = ? AND seq > ? ORDER BY seq LIMIT ?', [
         shard,
         position,
         batch,
       ]);
-      if (events.length > 0) {
-        await foldInto(connection, events);
-        position = events.at(-1)!.seq;
-        await connection.query('UPDATE bench_checkpoint SET seq = ? WHERE id = ?', [position, shard]);
-      }
-      await connection.query('COMMIT');
-      count += events.length;
-      if (events.length < batch) return count;
-    } finally {
-      connection.release();
-    }
+      if (rows.length === 0) return rows;
+      await foldInto(connection, rows);
+      await connection.query('UPDATE bench_checkpoint SET seq = ? WHERE id = ?', [rows.at(-1)!.seq, shard]);
+      return rows;
+    });
+    position = events.at(-1)?.seq ?? position;
+    count += events.length;
+    if (events.length < batch) return count;
   }
 }
 
@@ -99,20 +94,12 @@ export async function jobAnEvent(pool: Pool, place: BenchPlace, events: number):
 
 async function applyOne(pool: Pool, { eventId, type, payload }: EventJob): Promise<void> {
   const { id, amount } = JSON.parse(payload) as { id: string; amount?: string };
-  const connection = await connectionOf(pool);
-  try {
-    await connection.query('START TRANSACTION');
+  await inTransaction(pool, async (connection) => {
     await connection.query('INSERT INTO bench_seen (event_id) VALUES (?)', [eventId]);
     const [status, amounts] = type === 'bench.charged' ? ['charged', ', amount = VALUES(amount)'] : ['noted', ''];
     await connection.query(
       `INSERT INTO bench_view (id, status, amount, changes) VALUES (?, ?, ?, 1) ON DUPLICATE KEY UPDATE status = VALUES(status), changes = changes + 1${amounts}`,
       [id, status, amount ?? '0'],
     );
-    await connection.query('COMMIT');
-  } catch (error) {
-    await connection.query('ROLLBACK');
-    throw error;
-  } finally {
-    connection.release();
-  }
+  });
 }
