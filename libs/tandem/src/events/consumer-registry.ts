@@ -8,12 +8,22 @@ import { domainEventOf } from './domain-event.js';
 export class ConsumerRegistry {
   private readonly byName = new Map<string, Consumer>();
   private readonly byType = new Map<string, Consumer[]>();
+  private readonly retired = new Set<string>();
 
   add(consumers: readonly Consumer[]): void {
     for (const consumer of consumers) {
       this.byName.set(consumer.name, consumer);
       for (const type of typesOf(consumer)) this.byType.set(type, [...(this.byType.get(type) ?? []), consumer]);
     }
+  }
+
+  /** Registered, but given up by this application's code. */
+  retire(names: readonly string[]): void {
+    for (const name of names) this.retired.add(name);
+  }
+
+  isRetired(name: string): boolean {
+    return this.retired.has(name);
   }
 
   get consumers(): readonly Consumer[] {

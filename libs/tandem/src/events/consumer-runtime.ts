@@ -84,6 +84,7 @@ export class ConsumerRuntime {
   async missing(consumers: readonly Consumer[], retired: Retired): Promise<readonly string[]> {
     const { problems, warnings } = compareWithRegistered(consumers, await this.store.registered(), retired);
     for (const warning of warnings) this.logger.warn(warning);
+    this.registry.retire(retired.consumers ?? []);
     return problems;
   }
 

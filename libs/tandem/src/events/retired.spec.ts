@@ -108,6 +108,10 @@ describe.each(sqlBackends().filter(({ name }) => name !== 'pglite'))('what the c
         ],
       },
     });
-    await start({ retired: { consumers: ['spec.changed'] } });
+    const without = await start({ retired: { consumers: ['spec.changed'] } });
+    // Nobody reads for it any more, so nobody waits for it either.
+    await without.commands.execute(new Open('a'));
+    await without.idle();
+    expect(seen).toEqual([]);
   });
 });

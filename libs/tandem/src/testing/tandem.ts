@@ -57,14 +57,18 @@ export function tandem(application: INestApplicationContext): TandemTester {
 async function look(get: Get): Promise<Findings> {
   const stuck: string[] = [];
   const busy: string[] = [];
+  const registry = get(ConsumerRegistry);
+  const isRetired = (name: string): boolean => registry.isRetired(name);
   const { running } = get(CommandBus) as TandemCommandBus;
   if (running > 0) busy.push(running === 1 ? '1 command is running' : `${running} commands are running`);
   const { heads } = await get(EventLog).heads();
   for (const { consumer, lag, state } of await get(ConsumerStore).status()) {
+    if (isRetired(consumer)) continue; // nobody reads for it any more
     if (state !== 'running') stuck.push(`${consumer} is ${state}`);
     else if (lag > 0) busy.push(`${consumer} is ${lag} events behind`);
   }
   for (const { attempts, consumer, error, state, stream, type } of await get(DeadLetterStore).list()) {
+    if (isRetired(consumer)) continue;
     (state === 'parked' ? stuck : busy).push(`${type} of ${stream} failed ${attempts} times in ${consumer}: ${error}`);
   }
   // Counted first: a job that parks in between is then found by the list, not missed by both.
