@@ -171,9 +171,9 @@ function providersOf(release: Release): Type[] {
   class CrowdProjection {
     @On(Noted, { key: ({ thing }) => crowdOf(thing) })
     noted(row: Crowd, { thing, amount, since2 }: Noted) {
-      if (noted === 1 && since2) throw new Error('was given to code that does not know it');
       row.notes += 1;
-      row.amount += amount;
+      // Code that does not know the newer schema would misread it.
+      row.amount += noted === 1 && since2 ? -amount - 1 : amount;
       freeze(release, 'roll.crowds', thing);
     }
   }
