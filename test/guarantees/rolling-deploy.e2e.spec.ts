@@ -1,5 +1,5 @@
 /** Two releases at once, as processes on one database, under traffic: nothing is skipped, doubled or out of order. */
-import { afterEach, expect, it } from 'vitest';
+import { afterEach, expect, it, vi } from 'vitest';
 import { describeServers, sqlServers } from '../support/backends.js';
 import { Deployment } from './releases/deployment.js';
 import type { Release } from './releases/release.js';
@@ -13,6 +13,9 @@ const RELEASES: readonly Release[] = [
 ];
 
 const times = (text: string, pattern: RegExp): number => [...text.matchAll(new RegExp(pattern, 'g'))].length;
+
+// Processes start slowly on a busy machine.
+vi.setConfig({ testTimeout: 300_000 });
 
 describeServers('a rolling deploy on $name', sqlServers(), (backend) => {
   let deployment: Deployment;

@@ -1,13 +1,16 @@
 /** Workers are stopped by SIGSTOP in the middle of a batch, between claim and COMMIT: the lock is the claim, so it has to end with the session. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CommandBus } from '@nestjs/cqrs';
-import { afterEach, expect, it } from 'vitest';
+import { afterEach, expect, it, vi } from 'vitest';
 import { describeServers, sqlServers } from '../support/backends.js';
 import { Deployment } from './releases/deployment.js';
 import { FREEZING, Note } from './releases/release.js';
 import { Writers } from './releases/traffic.js';
 
 const CONSUMERS = ['roll.trails', 'roll.crowds', 'roll.old-view', 'roll.letters'];
+
+// Processes start slowly on a busy machine.
+vi.setConfig({ testTimeout: 300_000 });
 
 describeServers('workers on $name', sqlServers(), (backend) => {
   let deployment: Deployment;

@@ -1,9 +1,12 @@
 /** A projection is switched from one sync strategy to another by configuration, under traffic, process by process. */
-import { afterEach, expect, it } from 'vitest';
+import { afterEach, expect, it, vi } from 'vitest';
 import { describeServers, sqlServers } from '../support/backends.js';
 import { Deployment } from './releases/deployment.js';
 
 const CONSUMERS = ['roll.trails', 'roll.crowds', 'roll.old-view', 'roll.letters'];
+
+// Processes start slowly on a busy machine.
+vi.setConfig({ testTimeout: 300_000 });
 
 describeServers('a projection on $name', sqlServers(), (backend) => {
   let deployment: Deployment;
