@@ -70,7 +70,7 @@ describe.each(pairs())('with the log on $name', ({ log, reads }) => {
 
   it('keeps projections and their rows there, sagas and jobs with the log, and every event counts once under two workers', async () => {
     const bank = await start();
-    await start();
+    await start({ storage: { queryPoolSize: 1, workerPoolSize: 1 } });
     const accounts = names('busy', 20);
     await inLanes(accounts, 8, (id) => bank.commands.execute(new Open(id)));
     for (let round = 0; round < 8; round++) await inLanes(accounts, 8, (id) => bank.commands.execute(new Charge(id, '0.2500')));
