@@ -7,6 +7,7 @@ import { Injectable } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Consistency, ConsistencyChecker, ConsistencyRule, Consumers, type ConsumerStatus, DeadLetters } from 'nest-tandem';
+import { acquire } from '../../libs/tandem/src/adapters/typeorm/acquire.js';
 import { UnitOfWork } from '../../libs/tandem/src/kernel/unit-of-work.js';
 import { Account, AccountView, Charge, DirectoryProjection, GetAccount, Open } from '../support/bank.js';
 import { redisBackend, type SqlBackend, sqlServers, type TestDatabase } from '../support/backends.js';
@@ -130,6 +131,17 @@ describe.each(pairs())('with the log on $name', ({ log, reads }) => {
     await bank.app.get(Consumers).resume('bank.account-view');
     expect(await bank.queries.execute(new GetAccount('fresh'), Consistency.strong())).toMatchObject({ charges: 11 });
     await expect.poll(() => bank.queries.execute(new GetAccount('fresh')), ON_TIME).toMatchObject({ charges: 11 });
+  });
+
+  it('a batch waits for none of the workers of the log: with all of their connections out, rows are up to date', async () => {
+    const bank = await start({ storage: { acquireTimeoutMs: 120_000 } });
+    const held = await Promise.all(Array.from({ length: 4 }, () => acquire(bank.log, 'worker')));
+    try {
+      await bank.commands.execute(new Open('beside'));
+      await expect.poll(() => view(bank, 'beside'), ON_TIME).toMatchObject({ status: 'open' });
+    } finally {
+      await Promise.all(held.map((connection) => connection.release()));
+    }
   });
 
   it('a poisoned event holds its own stream there, and goes on when it is retried', async () => {

@@ -1,8 +1,9 @@
 import type { DataSource } from 'typeorm';
 import { logWentBack } from '../../events/batch-read.js';
 import type { EventLog } from '../../events/event-log.js';
+import type { Unit } from '../../kernel/unit-of-work.js';
 import { type Lagging, SqlConsumerStore, type StatusRow } from './sql-consumer-store.js';
-import { sqlOutside, type Sql } from './sql.js';
+import { sqlOf, sqlOutside } from './sql.js';
 import type { TableNames } from './table-names.js';
 
 /**
@@ -18,12 +19,12 @@ export class ReadSideConsumerStore extends SqlConsumerStore {
     super(dataSource, tables);
   }
 
-  protected override async lagging(sql: Sql, consumer: string, generation: number): Promise<Lagging> {
-    const rows = await sql.query<{ shard: number; seq: number | string }[]>(
+  protected override async lagging(unit: Unit, consumer: string, generation: number): Promise<Lagging> {
+    const rows = await sqlOf(unit).query<{ shard: number; seq: number | string }[]>(
       `SELECT shard, seq FROM ${this.tables.checkpoint} WHERE consumer = ? AND generation = ? ORDER BY shard`,
       [consumer, generation],
     );
-    const { cutMicros, heads } = await this.log.heads();
+    const { cutMicros, heads } = await this.log.heads(unit);
     const all = rows.map(({ shard, seq }) => ({ shard, seq: Number(seq), head: heads.get(shard) ?? 0 }));
     const behind = all.filter(({ head, seq }) => head > seq);
     const beyond = all.find(({ head, seq }) => head < seq);

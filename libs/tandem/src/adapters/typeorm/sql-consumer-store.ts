@@ -75,7 +75,7 @@ export class SqlConsumerStore extends ConsumerStore {
     let found = await this.consumerRow(sql, consumer, exclusive ? lockClause(wait) : '');
     while (found) {
       const generation = found.live_generation;
-      const lagging = request.shards || wait ? undefined : await this.lagging(sql, consumer, generation);
+      const lagging = request.shards || wait ? undefined : await this.lagging(unit, consumer, generation);
       if (lagging && (lagging.heads.size === 0 || lagging.wentBack)) return claimOf(consumer, found, { checkpoints: [], heads: lagging, wentBack: lagging.wentBack });
       const candidates = request.shards ? (request.shards.length > 0 ? [request.shards] : []) : lagging ? inParts(lagging.behind, request) : [allShards];
       const checkpoints = await this.lockCheckpoints(sql, request, generation, candidates);
@@ -180,7 +180,8 @@ export class SqlConsumerStore extends ConsumerStore {
   }
 
   /** Without locks, and in one statement. */
-  protected async lagging(sql: Sql, consumer: string, generation: number): Promise<Lagging> {
+  protected async lagging(unit: Unit, consumer: string, generation: number): Promise<Lagging> {
+    const sql = sqlOf(unit);
     const { micros, now } = expressionsOf(sql.dialect);
     const rows = await sql.query<{ shard: number; head: number | string; seq: number | string; cut: number | string }[]>(
       `SELECT p.shard, s.head, p.seq, ${micros(now)} AS cut FROM ${this.tables.checkpoint} p JOIN ${this.tables.shard} s ON s.shard = p.shard AND s.head > p.seq WHERE p.consumer = ? AND p.generation = ? ORDER BY p.shard`,
