@@ -153,6 +153,8 @@ describe.each(pairs())('with the log on $name', ({ log, reads }) => {
     await expect.poll(() => view(bank, 'well'), ON_TIME).toMatchObject({ charges: 2, lastVersion: 3 });
     expect(await view(bank, 'sick')).toMatchObject({ charges: 0, lastVersion: 1 });
     expect(await bank.app.get(DeadLetters).list()).toMatchObject([{ consumer: 'bank.account-view', stream: 'account-sick', state: 'parked' }]);
+    const inspected = await bank.app.get(DeadLetters).inspect({ consumer: 'bank.account-view', stream: 'account-sick' });
+    expect(inspected).toMatchObject({ metadata: { type: 'bank.charged', version: 2 }, waiting: 1 });
     bank.faults.poisonedView.clear();
     expect(await bank.app.get(DeadLetters).retry({ consumer: 'bank.account-view' })).toBe(1);
     await bank.idle();
