@@ -31,7 +31,8 @@ describe.each(sqlBackends())('the retry of a held stream on $name', (backend) =>
     bank.faults.poisonedView.clear();
 
     const lines = (['error', 'warn'] as const).map((level) => vi.spyOn(Logger.prototype, level).mockReturnValue(undefined));
-    const said = () => lines.flatMap(({ mock }) => mock.calls.map(([line]) => line as string));
+    // The other consumers may meet the event too.
+    const said = () => lines.flatMap(({ mock }) => mock.calls.map(([line]) => line as string)).filter((line) => line.startsWith('bank.account-view'));
     const looks = vi.spyOn(bank.app.get(DeadLetterStore), 'held');
     await letters.retry({ consumer: 'bank.account-view' });
     await vi.waitFor(() => expect(looks.mock.calls.length).toBeGreaterThan(2), patient); // it is tried more than once
