@@ -71,7 +71,9 @@ export class TandemEventBus extends EventBus {
 
   /** `pass` as it will run after COMMIT: in the asynchronous context of who published, but not in the unit. */
   private later(events: readonly object[], pass: () => unknown): () => void {
-    return AsyncResource.bind(() => this.units.outside(() => this.report(events, pass)));
+    // Not AsyncResource.bind: on Node 20 it also makes a deprecated property, for each command.
+    const context = new AsyncResource('tandem.later');
+    return () => context.runInAsyncScope(() => this.units.outside(() => this.report(events, pass)));
   }
 
   /** What is read back from the log would be of the other class. A class that is only published is not known before. */
