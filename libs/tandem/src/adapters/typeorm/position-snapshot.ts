@@ -8,6 +8,7 @@ import { acquire, poolsOf } from './acquire.js';
 import { isOneSession } from './server-limit.js';
 import { managerOf, type Sql, sqlOf, sqlOutside } from './sql.js';
 import type { TableNames } from './table-names.js';
+import { Turns } from './turns.js';
 import { TypeOrmUnit } from './typeorm-unit.js';
 
 type Heads = ReadonlyMap<number, number>;
@@ -23,7 +24,7 @@ export const CONNECTIONS_OF_COMPARISON = 3;
  */
 export class TypeOrmPositionSnapshot extends PositionSnapshot {
   private serial: boolean | undefined;
-  private last: Promise<unknown> = Promise.resolve();
+  private readonly turns = new Turns();
 
   constructor(
     private readonly dataSource: DataSource,
@@ -36,9 +37,7 @@ export class TypeOrmPositionSnapshot extends PositionSnapshot {
 
   /** One at a time in a process: several that each hold one connection and wait for a second would wait for each other. */
   read<W, R>(consumers: readonly Consumer[], drainTo: DrainTo, sides: BothSides<W, R>): Promise<AtOnePosition<W, R>> {
-    const mine = this.last.then(() => this.readNow(consumers, drainTo, sides));
-    this.last = mine.catch(() => undefined); // its caller has the error; the next one only waits for its turn
-    return mine;
+    return this.turns.take(() => this.readNow(consumers, drainTo, sides));
   }
 
   private async readNow<W, R>(consumers: readonly Consumer[], drainTo: DrainTo, sides: BothSides<W, R>): Promise<AtOnePosition<W, R>> {

@@ -8,6 +8,7 @@ import { acquire, poolsOf } from './acquire.js';
 import { isOneSession } from './server-limit.js';
 import { managerOf, sqlOutside } from './sql.js';
 import type { TableNames } from './table-names.js';
+import { Turns } from './turns.js';
 import { TypeOrmUnit } from './typeorm-unit.js';
 
 type Heads = ReadonlyMap<number, number>;
@@ -26,7 +27,7 @@ const CONNECTIONS = 2;
  * opened; (3) in (1) the projections are run exactly to H, and read.
  */
 export class TwoSidesPositionSnapshot extends PositionSnapshot {
-  private last: Promise<unknown> = Promise.resolve();
+  private readonly turns = new Turns();
 
   constructor(
     private readonly log: Place,
@@ -38,9 +39,7 @@ export class TwoSidesPositionSnapshot extends PositionSnapshot {
 
   /** One at a time in a process: several that each hold one connection and wait for a second would wait for each other. */
   read<W, R>(consumers: readonly Consumer[], drainTo: DrainTo, sides: BothSides<W, R>): Promise<AtOnePosition<W, R>> {
-    const mine = this.last.then(() => this.readNow(consumers, drainTo, sides));
-    this.last = mine.catch(() => undefined); // its caller has the error; the next one only waits for its turn
-    return mine;
+    return this.turns.take(() => this.readNow(consumers, drainTo, sides));
   }
 
   private async readNow<W, R>(consumers: readonly Consumer[], drainTo: DrainTo, sides: BothSides<W, R>): Promise<AtOnePosition<W, R>> {
