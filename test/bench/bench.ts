@@ -10,12 +10,13 @@ import { catchUp } from './catch-up.js';
 import { commands } from './commands.js';
 import { growth } from './growth.js';
 import { idle } from './idle.js';
+import { jobs } from './jobs.js';
 import { onStage, say, type Stage } from './stage.js';
 import { visible } from './visible.js';
 
-const PARTS: Readonly<Record<string, (stage: Stage) => Promise<void>>> = { commands, 'catch-up': catchUp, visible, bus, growth, idle };
+const PARTS: Readonly<Record<string, (stage: Stage) => Promise<void>>> = { commands, 'catch-up': catchUp, visible, bus, jobs, growth, idle };
 /** What runs when no part is named. */
-const DEFAULT = ['commands', 'catch-up', 'visible', 'bus'];
+const DEFAULT = ['commands', 'catch-up', 'visible', 'bus', 'jobs'];
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

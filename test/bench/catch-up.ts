@@ -4,7 +4,7 @@ import { Consumers } from 'nest-tandem';
 import { bareFold, jobAnEvent } from './bare-fold.js';
 import { fillLog } from './fill-log.js';
 import { startLedger } from './ledger.js';
-import { atHead, pauseView, placeBehind } from './position.js';
+import { atHead, pause, placeBehind } from './position.js';
 import { compare, perSecond, type Stage, tableHead } from './stage.js';
 
 const SHARDS = 64;
@@ -18,7 +18,7 @@ export async function catchUp(stage: Stage): Promise<void> {
   await pool.query('INSERT IGNORE INTO bench_checkpoint SELECT shard, 0 FROM tandem_shard');
   await pool.query('CREATE TABLE IF NOT EXISTS bench_seen (event_id CHAR(36) CHARACTER SET ascii PRIMARY KEY)');
   const events = await fillLog(pool, stage.events);
-  await pauseView(pool);
+  await pause(pool);
   const { app } = await startLedger(place);
   const consumers = app.get(Consumers);
   tableHead('events per second');
@@ -38,7 +38,7 @@ export async function catchUp(stage: Stage): Promise<void> {
         await atHead(pool);
         return events;
       });
-      await pauseView(pool);
+      await pause(pool);
       return figure;
     },
     'one job and one transaction an event': async () => {

@@ -4,7 +4,7 @@ import type { Command } from '@nestjs/cqrs';
 import { LoggingInterceptor } from 'nest-tandem';
 import { bareCharge } from './bare.js';
 import { Charge, ChargeByRepository, startLedger } from './ledger.js';
-import { atHead, pauseView, placeBehind, resumeView } from './position.js';
+import { atHead, pause, placeBehind, resume } from './position.js';
 import { compare, type Figure, type Stage, tableHead, writing } from './stage.js';
 import { startWorkerProcess } from './worker-process.js';
 
@@ -17,14 +17,14 @@ export async function commands(stage: Stage): Promise<void> {
   const woken = await startLedger(place, { role: 'api' });
   const logged = await startLedger(place, { role: 'api', interceptors: [LoggingInterceptor], log: true });
   const worker = await startWorkerProcess(place);
-  await pauseView(pool);
+  await pause(pool);
   /** While the worker follows; what it has not read when the time is up is read before the next variant, which is not measured. */
   const followed = async (work: () => Promise<Figure>): Promise<Figure> => {
     await placeBehind(pool);
-    await resumeView(pool);
+    await resume(pool);
     const figure = await work();
     await atHead(pool);
-    await pauseView(pool);
+    await pause(pool);
     return figure;
   };
   tableHead();

@@ -4,7 +4,7 @@ import { Consumers } from 'nest-tandem';
 import { anAccount } from './commands.js';
 import { fillLog } from './fill-log.js';
 import { Charge, startLedger } from './ledger.js';
-import { atHead, pauseView, placeBehind } from './position.js';
+import { atHead, pause, placeBehind } from './position.js';
 import { compare, type Figure, onStage, perSecond, say, type Stage, tableHead, writing } from './stage.js';
 
 const SIZES = [10_000, 1_000_000, 10_000_000];
@@ -44,7 +44,7 @@ async function withLogs([size, ...others]: readonly number[], stage: Stage, work
     const events = await fillLog(pool, size);
     say(`made a log of ${events.toLocaleString('en')} events`);
     await placeBehind(pool);
-    await pauseView(pool);
+    await pause(pool);
     const alone = await startLedger({ ...place, queuePrefix: `${place.queuePrefix}x` }, { role: 'api', projection: false });
     const reader = await startLedger(place);
     const consumers = reader.app.get(Consumers);
@@ -59,7 +59,7 @@ async function withLogs([size, ...others]: readonly number[], stage: Stage, work
           await atHead(pool);
           return READ_PER_SHARD * SHARDS;
         });
-        await pauseView(pool);
+        await pause(pool);
         return figure;
       },
     };

@@ -1,7 +1,7 @@
 /** What the benchmarks run on Tandem: one UPDATE and two events a command, and one row projection. */
 import { createWriteStream } from 'node:fs';
 import { devNull } from 'node:os';
-import { type LoggerService, Module } from '@nestjs/common';
+import { type LoggerService, Module, type Type } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { Command, CommandBus, CommandHandler, EventBus, Query, QueryHandler } from '@nestjs/cqrs';
 import { InjectEntityManager, InjectRepository, TypeOrmModule } from '@nestjs/typeorm';
@@ -119,12 +119,14 @@ function lineLogger(): LoggerService {
 interface LedgerSettings extends TandemSettings {
   /** Off: the consumer is not there at all, so nothing is woken. */
   readonly projection?: boolean;
+  /** Besides what is there. */
+  readonly providers?: readonly Type[];
   readonly poolSize?: number;
   /** Lines of the log are really written. */
   readonly log?: boolean;
 }
 
-export async function startLedger(place: BenchPlace, { projection = true, poolSize = 32, log = false, ...settings }: LedgerSettings = {}) {
+export async function startLedger(place: BenchPlace, { projection = true, providers = [], poolSize = 32, log = false, ...settings }: LedgerSettings = {}) {
   const entities = [Account, View];
   const options = (): DataSourceOptions => ({ type: 'mysql', url: place.url, poolSize, entities, migrations: tandemMigrations(), migrationsRun: true, synchronize: true });
   @Module({
@@ -133,7 +135,7 @@ export async function startLedger(place: BenchPlace, { projection = true, poolSi
       TypeOrmModule.forFeature(entities),
       TandemModule.forRoot({ storage: typeOrmStorage(), jobs: bullMqJobs({ connection: place.redisUrl, queuePrefix: place.queuePrefix }), interceptors: [], ...settings }),
     ],
-    providers: [ChargeHandler, ChargeByRepositoryHandler, AskHandler, ...(projection ? [ViewProjection] : [])],
+    providers: [ChargeHandler, ChargeByRepositoryHandler, AskHandler, ...(projection ? [ViewProjection] : []), ...providers],
   })
   class LedgerModule {}
   const app = await NestFactory.createApplicationContext(LedgerModule, { logger: log ? lineLogger() : ['error'] });

@@ -5,7 +5,7 @@ import { Queue, QueueEvents } from 'bullmq';
 import type { Pool, RowDataPacket } from 'mysql2/promise';
 import { anAccount } from './commands.js';
 import { Charge, startLedger } from './ledger.js';
-import { placeBehind, resumeView } from './position.js';
+import { placeBehind, resume } from './position.js';
 import { median, quantile, say, type Stage } from './stage.js';
 import { ECHO, startWorkerProcess } from './worker-process.js';
 
@@ -16,7 +16,7 @@ type Latencies = readonly number[];
 export async function visible(stage: Stage): Promise<void> {
   const { place, pool, rounds, seconds } = stage;
   await placeBehind(pool);
-  await resumeView(pool);
+  await resume(pool);
   const { app, commands } = await startLedger(place, { role: 'api' });
   const worker = await startWorkerProcess(place);
   const connection = { url: place.redisUrl };

@@ -1,0 +1,59 @@
+/** What the benchmark of jobs runs on Tandem: sagas that answer each charge with a queued command, whose handler makes one UPDATE. */
+import { Command, CommandHandler } from '@nestjs/cqrs';
+import { InjectEntityManager } from '@nestjs/typeorm';
+import { DurableSaga, On, QueuedCommand } from 'nest-tandem';
+import { EntityManager } from 'typeorm';
+import { Charged } from './ledger.js';
+
+/** As many run at once as in the worker by hand. */
+export const JOBS_AT_ONCE = 16;
+
+const OPTIONS = { queue: 'bench', concurrency: JOBS_AT_ONCE } as const;
+
+@QueuedCommand('bench.settle', { ...OPTIONS, effect: 'sql' })
+export class Settle extends Command<void> {
+  constructor(readonly account: number) {
+    super();
+  }
+}
+
+@QueuedCommand('bench.settle-outside', { ...OPTIONS, effect: 'external' })
+export class SettleOutside extends Command<void> {
+  constructor(readonly account: number) {
+    super();
+  }
+}
+
+const settle = (manager: EntityManager, account: number): Promise<unknown> => manager.query('UPDATE bench_account SET balance = balance + ? WHERE id = ?', [1, account]);
+
+@CommandHandler(Settle)
+export class SettleHandler {
+  constructor(@InjectEntityManager() readonly manager: EntityManager) {}
+  async execute({ account }: Settle): Promise<void> {
+    await settle(this.manager, account);
+  }
+}
+
+@CommandHandler(SettleOutside)
+export class SettleOutsideHandler {
+  constructor(@InjectEntityManager() readonly manager: EntityManager) {}
+  async execute({ account }: SettleOutside): Promise<void> {
+    await settle(this.manager, account);
+  }
+}
+
+@DurableSaga('bench.settlements')
+export class Settlements {
+  @On(Charged) charged({ account }: Charged): Settle {
+    return new Settle(account);
+  }
+}
+
+@DurableSaga('bench.outside-settlements')
+export class OutsideSettlements {
+  @On(Charged) charged({ account }: Charged): SettleOutside {
+    return new SettleOutside(account);
+  }
+}
+
+export const settlements = [SettleHandler, SettleOutsideHandler, Settlements, OutsideSettlements];
