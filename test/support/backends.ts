@@ -18,6 +18,10 @@ export interface ServerUrls {
   readonly registry?: string;
   /** A `redis-server` that tests may start and kill. */
   readonly ownRedis?: string;
+  /** A `mariadbd` that tests may start and kill. */
+  readonly ownMariadb?: string;
+  /** A `postgres` that tests may start and kill. */
+  readonly ownPostgres?: string;
 }
 
 declare module 'vitest' {
@@ -64,7 +68,7 @@ const pglite: SqlBackend = {
   },
 };
 
-const mariadb = (server: string): SqlBackend => ({
+export const mariadbBackend = (server: string): SqlBackend => ({
   name: 'mariadb',
   dialect: 'mysql',
   async create() {
@@ -75,7 +79,7 @@ const mariadb = (server: string): SqlBackend => ({
   },
 });
 
-const postgres = (server: string): SqlBackend => ({
+export const postgresBackend = (server: string): SqlBackend => ({
   name: 'postgres',
   dialect: 'postgres',
   async create() {
@@ -108,7 +112,7 @@ async function onPostgres(server: string, statement: string): Promise<void> {
 /** Every SQL database that this machine has, PGlite first. */
 export function sqlBackends(): SqlBackend[] {
   const servers = inject('tandemServers');
-  return [pglite, ...(servers.mariadb ? [mariadb(servers.mariadb)] : []), ...(servers.postgres ? [postgres(servers.postgres)] : [])];
+  return [pglite, ...(servers.mariadb ? [mariadbBackend(servers.mariadb)] : []), ...(servers.postgres ? [postgresBackend(servers.postgres)] : [])];
 }
 
 /** The real servers among them: PGlite runs one transaction at a time, in this process. */
@@ -118,10 +122,12 @@ export const sqlServers = (): SqlBackend[] => sqlBackends().filter(({ name }) =>
  * As `describe.each`, for what only a server can show. Where this machine has none, the suite stands there as left out: vitest
  * takes a file without any suite for a mistake.
  */
-export function describeServers(name: string, servers: readonly SqlBackend[], suite: (backend: SqlBackend) => void): void {
-  describe.each(servers)(name, (backend) => {
-    suite(backend);
-  });
+export function describeServers<T extends { readonly name: string }>(name: string, servers: readonly T[], suite: (server: T) => void): void {
+  for (const server of servers) {
+    describe(name.replace('$name', server.name), () => {
+      suite(server);
+    });
+  }
   if (servers.length > 0) return;
   describe.runIf(false)(name.replace('$name', 'a server'), () => {
     it('needs one', () => Promise.reject(new Error('It ran without a server')));

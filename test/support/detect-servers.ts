@@ -9,6 +9,8 @@ import { createConnection } from 'mysql2/promise';
 import pg from 'pg';
 import type { TestProject } from 'vitest/node';
 import type { ServerUrls } from './backends.js';
+import { OwnMariadb } from './own-mariadb.js';
+import { OwnPostgres } from './own-postgres.js';
 import { OwnRedis } from './own-redis.js';
 
 const DETECT_TIMEOUT_MS = 3_000;
@@ -23,7 +25,7 @@ interface Server {
 
 /** No server at an address: what `connect` runs finds it by itself. */
 const REGISTRY = 'npm:registry';
-const OWN_REDIS = 'path:redis-server';
+const OWN = 'path:';
 
 const servers: readonly Server[] = [
   { key: 'mariadb', label: 'MariaDB', variable: 'TANDEM_TEST_MYSQL_URL', url: 'mysql://root@127.0.0.1:3306', connect: connectMysql },
@@ -36,14 +38,20 @@ const servers: readonly Server[] = [
     url: REGISTRY,
     connect: async () => void (await promisify(execFile)('npm', ['view', 'rxjs', 'version'], { timeout: 20_000 })),
   },
-  {
-    key: 'ownRedis',
-    label: 'outages of Redis',
-    variable: '',
-    url: OWN_REDIS,
-    connect: () => (OwnRedis.available ? Promise.resolve() : Promise.reject(new Error('no redis-server'))),
-  },
+  ownServer('ownRedis', { of: 'Redis', program: 'redis-server', isThere: () => OwnRedis.available }),
+  ownServer('ownMariadb', { of: 'MariaDB', program: 'mariadbd', isThere: () => OwnMariadb.available }),
+  ownServer('ownPostgres', { of: 'PostgreSQL', program: 'postgres', isThere: () => OwnPostgres.available }),
 ];
+
+function ownServer(key: keyof ServerUrls, { of, program, isThere }: { readonly of: string; readonly program: string; readonly isThere: () => boolean }): Server {
+  return {
+    key,
+    label: `outages of ${of}`,
+    variable: '',
+    url: `${OWN}${program}`,
+    connect: () => (isThere() ? Promise.resolve() : Promise.reject(new Error(`no ${program}`))),
+  };
+}
 
 async function connectMysql(url: string): Promise<void> {
   const connection = await createConnection({ uri: url, connectTimeout: DETECT_TIMEOUT_MS });
@@ -106,7 +114,7 @@ function urlOf({ variable, url }: Server): string {
 
 function whyNot({ variable }: Server, url: string, error: unknown): string {
   if (url === REGISTRY) return 'the registry does not answer';
-  if (url === OWN_REDIS) return 'no redis-server on the PATH for its tests to start and kill';
+  if (url.startsWith(OWN)) return `no ${url.slice(OWN.length)} on the PATH for its tests to start and kill`;
   return `no server at ${addressOf(url)}: ${reason(error)}; set ${variable}`;
 }
 

@@ -1,13 +1,11 @@
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { createServer } from 'node:net';
-import { Redis } from 'ioredis';
+import { connect } from 'node:net';
+import { freePort, OwnServer } from './own-server.js';
 
 /** A Redis of the test's own that it may kill and start again, on a free port. */
-export class OwnRedis {
-  private process?: ChildProcess;
-
-  private constructor(readonly port: number) {}
+export class OwnRedis extends OwnServer {
+  protected override readonly name = 'redis-server';
 
   /** Whether this machine can run one. */
   static readonly available = spawnSync('redis-server', ['--version']).status === 0;
@@ -21,47 +19,19 @@ export class OwnRedis {
     return `redis://127.0.0.1:${this.port}`;
   }
 
+  /** Empty, unless the settings name a dump. */
   async start(...settings: string[]): Promise<void> {
-    const child = spawn('redis-server', ['--port', String(this.port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', ...settings], { stdio: 'ignore' });
-    this.process = child;
-    const probe = new Redis(this.url, { retryStrategy: () => 50, maxRetriesPerRequest: null });
-    probe.on('error', () => undefined); // until it is up
-    // NOAUTH is an answer, too.
-    const answer = probe.ping().catch((error: unknown) => (String(error).includes('NOAUTH') ? undefined : Promise.reject(error as Error)));
-    await Promise.race([answer, once(child, 'exit').then(() => Promise.reject(new Error(`redis-server on port ${this.port} ended at once`)))]);
-    probe.disconnect();
+    await this.launch({ command: 'redis-server', args: ['--port', String(this.port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', ...settings] });
   }
 
-  /** kill -9. */
-  kill(): Promise<void> {
-    return this.signal('SIGKILL');
+  /** NOAUTH is an answer, too; LOADING is none. */
+  protected override async probe(): Promise<void> {
+    const socket = connect(this.port, '127.0.0.1', () => socket.write('PING\r\n'));
+    try {
+      const [answer] = (await once(socket, 'data')) as [Buffer];
+      if (answer.includes('LOADING')) throw new Error(String(answer));
+    } finally {
+      socket.destroy();
+    }
   }
-
-  /** Stops answering without closing a connection; `resume` ends it. */
-  pause(): void {
-    this.process?.kill('SIGSTOP');
-  }
-
-  resume(): void {
-    this.process?.kill('SIGCONT');
-  }
-
-  private async signal(name: NodeJS.Signals): Promise<void> {
-    const child = this.process;
-    this.process = undefined;
-    if (!child || child.exitCode !== null) return;
-    const ended = once(child, 'exit');
-    child.kill(name);
-    await ended;
-  }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return address.port;
 }
