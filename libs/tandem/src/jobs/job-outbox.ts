@@ -5,8 +5,8 @@ import { newId } from '../kernel/new-id.js';
 import type { Unit } from '../kernel/unit-of-work.js';
 import { storedFacts } from '../events/event-metadata.js';
 import { encodePayload } from '../events/payload.js';
-import { JobStore, type JobTicket, type NewJob } from './job-store.js';
-import { JobTransport } from './job-transport.js';
+import { JobStore, type NewJob } from './job-store.js';
+import { JobTransport, type NewTicket } from './job-transport.js';
 import { queuedCommandOf } from './queued-command.js';
 
 /** Puts jobs into the unit's transaction, and into BullMQ after its COMMIT. */
@@ -44,7 +44,7 @@ export class JobOutbox {
   }
 
   /** Never rejects: a ticket that is lost here is added by the reconciler. */
-  async send(tickets: readonly (JobTicket & { readonly delayMs?: number })[]): Promise<void> {
+  async send(tickets: readonly NewTicket[]): Promise<void> {
     if (tickets.length === 0) return;
     try {
       await this.transport.add(tickets);

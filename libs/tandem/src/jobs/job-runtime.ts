@@ -20,6 +20,7 @@ import { JobOutbox } from './job-outbox.js';
 import { JobSettings } from './job-settings.js';
 import { type ClaimedJob, JobStore, type JobTicket } from './job-store.js';
 import { JobTransport } from './job-transport.js';
+import { OverdueTickets } from './overdue-tickets.js';
 import type { QueuedCommandDefinition } from './queued-command.js';
 
 /** Per queue. */
@@ -43,6 +44,7 @@ export class JobRuntime {
   /** The run that code belongs to, also when its time is up and another run of the job has begun. */
   private readonly runs = new AsyncLocalStorage<RunningJob>();
   private readonly stopping = new AbortController();
+  private readonly overdue = new OverdueTickets();
   private queues: readonly string[] = [];
   private loops: Promise<unknown> = Promise.resolve();
 
@@ -167,7 +169,7 @@ export class JobRuntime {
 
   private async addDue(): Promise<void> {
     // A ticket is on its way for about a second before it counts as missing.
-    await this.outbox.send(await this.store.due(this.queues, this.settings.reconcileEveryMs, DUE_LIMIT));
+    await this.outbox.send(this.overdue.counted(await this.store.due(this.queues, this.settings.reconcileEveryMs, DUE_LIMIT)));
   }
 
   private async every(pauseMs: number, what: string, work: () => Promise<void>): Promise<void> {

@@ -1,9 +1,16 @@
 import type { JobTicket } from './job-store.js';
 
+export interface NewTicket extends JobTicket {
+  /** Default 0. */
+  readonly delayMs?: number;
+  /** How many tickets were added for this run before that never came; this one is not the same as any of them. Default 0. */
+  readonly again?: number;
+}
+
 /** Port, filled by the job adapter. It may lose or repeat tickets: the reconciler adds what is due and missing. */
 export abstract class JobTransport {
   /** Adds tickets; one that is there already is left alone. Rejects while the transport is away. */
-  abstract add(tickets: readonly (JobTicket & { readonly delayMs?: number })[]): Promise<void>;
+  abstract add(tickets: readonly NewTicket[]): Promise<void>;
 
   /** Starts to receive the tickets of a queue. The handler never rejects: it settles the job in SQL. */
   abstract work(queue: string, concurrency: number, handler: (ticket: JobTicket) => Promise<void>): Promise<void>;

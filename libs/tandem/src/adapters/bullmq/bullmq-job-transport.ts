@@ -1,5 +1,5 @@
 import type { JobTicket } from '../../jobs/job-store.js';
-import { JobTransport } from '../../jobs/job-transport.js';
+import { JobTransport, type NewTicket } from '../../jobs/job-transport.js';
 import type { QueueServer } from './queue-server.js';
 import { TicketQueues } from './ticket-queues.js';
 import { TicketWorkers } from './ticket-workers.js';
@@ -30,7 +30,7 @@ export class BullMqJobTransport extends JobTransport {
     });
   }
 
-  override async add(tickets: readonly (JobTicket & { readonly delayMs?: number })[]): Promise<void> {
+  override async add(tickets: readonly NewTicket[]): Promise<void> {
     const names = [...new Set(tickets.map(({ queue }) => queue))];
     await Promise.all(names.map((queue) => this.queues.add(jobQueue(queue), tickets.filter((ticket) => ticket.queue === queue).map(asBullMqJob))));
   }
@@ -52,8 +52,8 @@ export class BullMqJobTransport extends JobTransport {
   }
 }
 
-const asBullMqJob = ({ id, epoch, delayMs = 0 }: JobTicket & { readonly delayMs?: number }) => ({
+const asBullMqJob = ({ id, epoch, delayMs = 0, again = 0 }: NewTicket) => ({
   name: 'job',
   data: { id, epoch } satisfies TicketData,
-  opts: { jobId: `j-${id}-${epoch}`, delay: delayMs, attempts: 1, removeOnComplete: true, removeOnFail: true },
+  opts: { jobId: `j-${id}-${epoch}${again > 0 ? `-${again}` : ''}`, delay: delayMs, attempts: 1, removeOnComplete: true, removeOnFail: true },
 });

@@ -5,6 +5,12 @@ import { TicketWorkers } from './ticket-workers.js';
 
 const QUEUE = 'wake-ups';
 
+/**
+ * Wake-ups of different windows are not the same to BullMQ: where it lost one and still knows that it is there, it leaves alone
+ * the later ones until this time is up. Meanwhile the reconciler looks.
+ */
+const WINDOW_MS = 300_000;
+
 interface WakeUp {
   readonly consumer: string;
 }
@@ -17,7 +23,10 @@ export class BullMqWakeUpTransport extends WakeUpTransport {
   private readonly queues: TicketQueues;
   private readonly workers: TicketWorkers;
 
-  constructor(server: QueueServer) {
+  constructor(
+    server: QueueServer,
+    private readonly now: () => number = Date.now,
+  ) {
     super();
     this.queues = new TicketQueues(server);
     this.workers = new TicketWorkers(server);
@@ -29,10 +38,11 @@ export class BullMqWakeUpTransport extends WakeUpTransport {
 
   override async signal(consumers: readonly string[]): Promise<void> {
     if (consumers.length === 0) return;
+    const window = Math.floor(this.now() / WINDOW_MS);
     const wakeUps = [...new Set(consumers)].toSorted().map((consumer) => ({
       name: 'wake-up',
       data: { consumer } satisfies WakeUp,
-      opts: { deduplication: { id: consumer, keepLastIfActive: true }, removeOnComplete: true, removeOnFail: true },
+      opts: { deduplication: { id: `${consumer}@${window}`, keepLastIfActive: true }, removeOnComplete: true, removeOnFail: true },
     }));
     await this.queues.add(QUEUE, wakeUps);
   }
