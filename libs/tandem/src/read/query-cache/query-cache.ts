@@ -5,17 +5,17 @@
  */
 import { Inject, Injectable, Logger, Optional, type Type } from '@nestjs/common';
 import { LRUCache } from 'lru-cache';
+import { canonicalText } from '../../kernel/canonical-text.js';
 import { currentMessage } from '../../kernel/message-context.js';
 import { currentUnit } from '../../kernel/unit-of-work.js';
+import { hasUnseenState } from '../../kernel/unseen-state.js';
 import { FreshRead, type Reading } from '../query/fresh-read.js';
 import type { ReadDemand } from '../query/read-demand.js';
 import { noteCacheHit } from './cache-hits.js';
 import { type CacheResultDefinition, cacheResultOf } from './cache-result.js';
-import { canonicalKey } from './canonical-key.js';
 import { ChangeCounters, isSameStamp, type Stamp, type StampedAnswer } from './change-counters.js';
 import { freezeAnswer } from './freeze-answer.js';
 import { entityName, InvalidationChannel } from './invalidation-channel.js';
-import { hasUnseenState } from './unseen-state.js';
 
 /** Answers kept at most, over all handlers without `maxEntries` of their own. */
 const MAX_ENTRIES = 10_000;
@@ -191,7 +191,7 @@ export class QueryCache {
   }
 
   private keyOf({ handlerClass, query }: AskedQuery): string {
-    return JSON.stringify([this.idOf(handlerClass), this.idOf(query.constructor as Type), currentMessage()?.tenant ?? null, canonicalKey(query)]);
+    return JSON.stringify([this.idOf(handlerClass), this.idOf(query.constructor as Type), currentMessage()?.tenant ?? null, canonicalText(query, 'the key of a cached result')]);
   }
 
   /** By the class itself: two may have one name. */

@@ -1,12 +1,12 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { isTandemError } from '../../kernel/errors.js';
-import { canonicalKey } from './canonical-key.js';
+import { isTandemError } from './errors.js';
+import { canonicalText } from './canonical-text.js';
 
 class FindOrders {
   constructor(readonly filter: unknown) {}
 }
-const keyOf = (filter: unknown): string => canonicalKey(new FindOrders(filter));
+const keyOf = (filter: unknown): string => canonicalText(new FindOrders(filter), 'a key');
 
 class Money {
   constructor(readonly amount: string) {}
@@ -41,7 +41,7 @@ class Rounded extends Money {
   }
 }
 
-describe('canonicalKey', () => {
+describe('canonicalText', () => {
   it('does not depend on the order of properties', () => {
     fc.assert(
       fc.property(fc.dictionary(fc.string(), fc.jsonValue()), (properties) => {
