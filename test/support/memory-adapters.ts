@@ -14,6 +14,7 @@ import { JobStore } from '../../libs/tandem/src/jobs/job-store.js';
 import { JobTransport } from '../../libs/tandem/src/jobs/job-transport.js';
 import { RowStore } from '../../libs/tandem/src/read/projection/row-store.js';
 import { InvalidationChannel } from '../../libs/tandem/src/read/query-cache/invalidation-channel.js';
+import { CommandStore } from '../../libs/tandem/src/write/command/command-store.js';
 
 /** An error after which a unit of work is repeated. */
 export class TransientError extends Error {}
@@ -157,6 +158,12 @@ class NoJobs extends JobStore {
   override sweep = () => Promise.resolve(0);
 }
 
+/** Remembers no id. */
+class NoCommandIds extends CommandStore {
+  override take = () => Promise.resolve(undefined);
+  override sweep = () => Promise.resolve(0);
+}
+
 class NoRows extends RowStore {
   override shape = () => ({ keys: ['id'], columns: [] });
   override fresh = (_entity: unknown, key: object) => ({ ...key });
@@ -251,7 +258,13 @@ export function memoryAdapters(): MemoryAdapters {
       describe: 'memory',
       providers: [
         ...[filled(UnitOfWork, units), filled(EventLog, log), filled(ConsumerStore, consumers), filled(DeadLetterStore, new NoDeadLetters())],
-        ...[filled(JobStore, new NoJobs()), filled(RowStore, new NoRows()), filled(PositionSnapshot, new NoSnapshot()), filled(StorageCheck, new MemoryStorageCheck(transports))],
+        ...[
+          filled(JobStore, new NoJobs()),
+          filled(CommandStore, new NoCommandIds()),
+          filled(RowStore, new NoRows()),
+          filled(PositionSnapshot, new NoSnapshot()),
+          filled(StorageCheck, new MemoryStorageCheck(transports)),
+        ],
       ],
     },
     jobs: {

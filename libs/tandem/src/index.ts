@@ -7,6 +7,8 @@ export type { Identity } from './kernel/request-settings.js';
 
 // Write
 export { UnitOfWork, type UnitOfWorkChoice } from './write/command/unit-of-work.decorator.js';
+export { Idempotency } from './write/command/command-id.js';
+export { IDEMPOTENCY_KEY_HEADER } from './write/command/idempotency-key.interceptor.js';
 export { afterCommit } from './kernel/after-commit.js';
 export { DurableSaga, type DurableSagaOptions } from './write/saga/durable-saga.js';
 export { QueuedCommand, type QueuedCommandOptions } from './jobs/queued-command.js';
@@ -51,7 +53,7 @@ export type { Violation } from './telemetry/violations.js';
 
 // Messages and errors
 export { Clock } from './kernel/clock.js';
-export { MessageContext, type MessageFacts } from './kernel/message-context.js';
+export { type CommandId, MessageContext, type MessageFacts } from './kernel/message-context.js';
 export { ERROR_CATALOGUE, isTandemError, OptimisticConcurrencyError, TandemError, type TandemErrorCode, type TandemErrorDetails } from './kernel/errors.js';
 export { HandlerNotFound } from './kernel/handler-not-found.js';
 /** Opens units of work by hand; the decorator of handlers is `UnitOfWork`. */
@@ -89,6 +91,9 @@ export {
 export type { StorageTypes } from './events/storage-types.js';
 export { WakeUpTransport } from './events/wake-up-transport.js';
 export { type ClaimedJob, type JobState, JobStore, type JobSummary, type JobTicket, type NewJob } from './jobs/job-store.js';
+export { CommandStore, type NewCommand, type RecordedCommand } from './write/command/command-store.js';
+export type { CommandKey, CommandOutcome } from './events/command-outcome.js';
+export type { WrittenPositions } from './events/written.js';
 export { JobTransport } from './jobs/job-transport.js';
 export { type KeyValues, type RowChange, type RowChanges, type RowDelta, type RowShape, RowStore } from './read/projection/row-store.js';
 export { InvalidationChannel } from './read/query-cache/invalidation-channel.js';

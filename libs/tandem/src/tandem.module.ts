@@ -43,7 +43,10 @@ import { FreshRead } from './read/query/fresh-read.js';
 import { TandemQueryBus } from './read/query/query-bus.js';
 import { QueryPath } from './read/query/query-path.js';
 import { TandemCommandBus } from './write/command/command-bus.js';
+import { CommandIdSweep } from './write/command/command-id-sweep.js';
+import { CommandIds } from './write/command/command-ids.js';
 import { CommandSettings } from './write/command/command-settings.js';
+import { IdempotencyKeyInterceptor } from './write/command/idempotency-key.interceptor.js';
 import { ConsistencyChecker } from './consistency/consistency-checker.js';
 import { ConsistencyGuarantor } from './consistency/consistency-guarantor.js';
 import { ConsistencyTokenInterceptor } from './consistency/consistency-token.interceptor.js';
@@ -86,6 +89,8 @@ const SERVICES: readonly Type<object>[] = [
   JobOutbox,
   DurableJobs,
   JobRuntime,
+  CommandIds,
+  CommandIdSweep,
   QueryCache,
   CacheInvalidation,
   CacheReconciler,
@@ -106,10 +111,11 @@ const PORTS_INSIDE: readonly Provider[] = [
   { provide: DispatchAround, useClass: StrongDispatch },
 ];
 
-/** In this order: the second reads the notes of the message that the first begins. */
+/** In this order: the others read the notes of the message that the first begins. */
 const HTTP_INTERCEPTORS: readonly Provider[] = [
   { provide: APP_INTERCEPTOR, useClass: RequestContextInterceptor },
   { provide: APP_INTERCEPTOR, useClass: ConsistencyTokenInterceptor },
+  { provide: APP_INTERCEPTOR, useClass: IdempotencyKeyInterceptor },
 ];
 
 /** Nest starts global modules in the order of their import and ends them in reverse: work begins when CqrsModule has bound the handlers, and ends first. */

@@ -59,6 +59,8 @@ export interface TandemSettings {
   readonly jobLeaseMs?: number;
   /** Done and discarded jobs are kept this long, in milliseconds. Default 7 days. */
   readonly keepDoneJobsMs?: number;
+  /** A command id is kept this long, with what its command answered, in milliseconds; after that a repeat is a new command. Default 7 days. */
+  readonly keepCommandIdsMs?: number;
   /** At shutdown, running batches and jobs may take this long, in milliseconds. Default 10,000. */
   readonly drainTimeoutMs?: number;
 }
@@ -103,6 +105,7 @@ const DEFAULTS: Required<Omit<TandemSettings, Unset>> = {
   retired: {},
   jobLeaseMs: 10_000,
   keepDoneJobsMs: 7 * 24 * 60 * 60 * 1_000,
+  keepCommandIdsMs: 7 * 24 * 60 * 60 * 1_000,
   drainTimeoutMs: 10_000,
 };
 
@@ -150,6 +153,7 @@ const EXPECTED: Record<keyof TandemSettings, Expectation> = {
   retired: { what: "{ consumers?: ['name'], types?: { 'consumer': ['type'] } }", holds: isRetired },
   jobLeaseMs: wholeNumber(100),
   keepDoneJobsMs: wholeNumber(0),
+  keepCommandIdsMs: wholeNumber(0),
   drainTimeoutMs: wholeNumber(0),
 };
 

@@ -17,6 +17,7 @@ import { projectionConsumer } from './read/projection/projection-consumer.js';
 import { RowStore } from './read/projection/row-store.js';
 import { projectionProblems } from './read/projection/wiring.js';
 import { queryProblems } from './read/query/query-rules.js';
+import { CommandIdSweep } from './write/command/command-id-sweep.js';
 import { unitOfWorkProblems } from './write/command/unit-of-work-rules.js';
 import { queuedCommandProblems, queuedCommandsOf } from './write/queued-command-rules.js';
 import { durableSagaOf } from './write/saga/durable-saga.js';
@@ -38,6 +39,7 @@ export class TandemStartup {
     private readonly outbox: JobOutbox,
     private readonly consumers: ConsumerRuntime,
     private readonly jobs: JobRuntime,
+    private readonly commandIds: CommandIdSweep,
     private readonly checker: ConsistencyChecker,
     private readonly budget: ConnectionBudget,
     private readonly units: UnitOfWork,
@@ -77,6 +79,7 @@ export class TandemStartup {
       this.started = true;
       await this.consumers.start();
       await this.jobs.start(queuedCommandsOf(this.application.provided));
+      this.commandIds.start();
     }
     await this.budget.tell();
   }
@@ -85,7 +88,7 @@ export class TandemStartup {
   async stop(): Promise<void> {
     if (!this.started) return;
     const { drainTimeoutMs } = this.settings;
-    const results = await Promise.allSettled([this.consumers.stop(drainTimeoutMs), this.jobs.stop(drainTimeoutMs)]);
+    const results = await Promise.allSettled([this.consumers.stop(drainTimeoutMs), this.jobs.stop(drainTimeoutMs), this.commandIds.stop()]);
     for (const result of results) if (result.status === 'rejected') new Logger('Tandem').error(`Stopping: ${String(result.reason)}`);
   }
 

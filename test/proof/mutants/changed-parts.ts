@@ -54,7 +54,7 @@ class NumbersApart extends PausingLog {
       query: <R>(text: string, params?: readonly unknown[]) =>
         text.startsWith('UPDATE tandem_shard') ? sqlOutside(this.source, (own) => own.query<R>(text, params)) : sql.query<R>(text, params),
     };
-    return append(apart, events, { dataSource: this.source, tables: tableNames() });
+    return append(apart, { events, outcomes: [] }, { dataSource: this.source, tables: tableNames() });
   }
 }
 

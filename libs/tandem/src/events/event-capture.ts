@@ -7,6 +7,7 @@ import { TandemError } from '../kernel/errors.js';
 import { currentMessage, nextMessage } from '../kernel/message-context.js';
 import { newId } from '../kernel/new-id.js';
 import { UnitOfWork, type Unit } from '../kernel/unit-of-work.js';
+import type { CommandOutcome } from './command-outcome.js';
 import { domainEventOf, streamOf } from './domain-event.js';
 import { storedFacts } from './event-metadata.js';
 import { type AppendedEvent, EventLog, type PendingEvent, type StoredEvent } from './event-log.js';
@@ -15,6 +16,7 @@ import { encodePayload } from './payload.js';
 import { noteWritten } from './written.js';
 
 const PENDING = Symbol('tandem:pending-events');
+const OUTCOMES = Symbol('tandem:command-outcomes');
 const APPENDED = Symbol('tandem:appended');
 /** Compared byte for byte, on every database. */
 const TENANT = /^[A-Za-z0-9._:@/+=-]{0,64}$/;
@@ -55,12 +57,7 @@ export class EventCapture {
    */
   take(events: readonly object[], handOver: () => void): Promise<void> | undefined {
     const unit = this.units.current;
-    // Too late for the log; a plain projection's unit is not of kind `write`, an immediate one's is the command's.
-    if (unit?.notes.has(APPENDED))
-      throw new TandemError(
-        'TANDEM_EVENT_OUTSIDE_COMMAND',
-        `${events[0]?.constructor.name} was published by an immediate projection, or by code that its command does not wait for`,
-      );
+    if (unit) refuseAfterAppend(unit, `${events[0]?.constructor.name} was published`);
     if (unit?.kind === 'elsewhere')
       throw new TandemError('TANDEM_OTHER_DATA_SOURCE', `${events[0]?.constructor.name} was published in a unit of work on another data source than the log's`, {
         next: 'Publish it from a command on the data source of the log, which is the default one unless typeOrmStorage names another.',
@@ -77,6 +74,17 @@ export class EventCapture {
     return done;
   }
 
+  /** Keeps what a command has answered with the unit's append. @throws TANDEM_EVENT_OUTSIDE_COMMAND */
+  complete(unit: Unit, outcome: CommandOutcome): void {
+    refuseAfterAppend(unit, `A command with the id "${outcome.commandId}" was executed`);
+    unit.add(OUTCOMES, outcome);
+  }
+
+  /** What commands of the unit have answered so far. */
+  outcomesIn(unit: Unit): readonly CommandOutcome[] {
+    return unit.listOf<CommandOutcome>(OUTCOMES);
+  }
+
   private buffer(unit: Unit, pending: readonly PendingEvent[], handOver: () => void): void {
     for (const event of pending) unit.add(PENDING, event);
     unit.afterCommit(handOver);
@@ -85,19 +93,33 @@ export class EventCapture {
   private async append(unit: Unit): Promise<void> {
     unit.notes.set(APPENDED, true);
     const pending = unit.listOf<PendingEvent>(PENDING);
-    if (pending.length === 0) return;
+    const outcomes = this.outcomesIn(unit);
+    if (pending.length === 0) {
+      if (outcomes.length > 0) await this.log.appendLast(unit, pending, outcomes);
+      return;
+    }
     const types = new Set(pending.map(({ type }) => type));
     const listeners = this.listeners.filter((listener) => listener.wants(types));
-    const appended = listeners.length === 0 ? await this.log.appendLast(unit, pending) : await this.appendFor(listeners, unit, pending);
+    const appended = listeners.length === 0 ? await this.log.appendLast(unit, pending, outcomes) : await this.appendFor(listeners, unit, pending, outcomes);
     for (const task of this.committedTasks) unit.afterCommit(() => task(appended));
     unit.afterCommit(() => noteWritten(appended));
   }
 
-  private async appendFor(listeners: readonly AppendListener[], unit: Unit, pending: readonly PendingEvent[]): Promise<readonly AppendedEvent[]> {
-    const stored = await this.log.append(unit, pending);
+  private async appendFor(
+    listeners: readonly AppendListener[],
+    unit: Unit,
+    pending: readonly PendingEvent[],
+    outcomes: readonly CommandOutcome[],
+  ): Promise<readonly AppendedEvent[]> {
+    const stored = await this.log.append(unit, pending, outcomes);
     for (const listener of listeners) await listener.appended(unit, stored);
     return stored;
   }
+}
+
+/** Too late for the log; a plain projection's unit is not of kind `write`, an immediate one's is the command's. */
+function refuseAfterAppend(unit: Unit, what: string): void {
+  if (unit.notes.has(APPENDED)) throw new TandemError('TANDEM_EVENT_OUTSIDE_COMMAND', `${what} by an immediate projection, or by code that its command does not wait for`);
 }
 
 function pendingEvent(event: object): PendingEvent {

@@ -6,6 +6,7 @@
  * what is read causally closed across shards.
  */
 import type { Unit } from '../kernel/unit-of-work.js';
+import type { CommandOutcome } from './command-outcome.js';
 
 /** Fixed when the tables are made. */
 export const SHARDS = 64;
@@ -121,14 +122,15 @@ export interface StreamRead {
 /** Port. With a unit, statements run in its transaction; without, on a connection of their own. */
 export abstract class EventLog {
   /**
-   * Appends in order, as the unit's last writes, and takes the shard locks in ascending order.
+   * Appends in order, as the unit's last writes, and takes the shard locks in ascending order. Completes the records of these commands, which `CommandStore.take`
+   * has made, with the positions taken; there may be no events.
    * @throws OptimisticConcurrencyError when a stream is not at its expected version.
    */
-  abstract append(unit: Unit, events: readonly PendingEvent[]): Promise<readonly StoredEvent[]>;
+  abstract append(unit: Unit, events: readonly PendingEvent[], outcomes?: readonly CommandOutcome[]): Promise<readonly StoredEvent[]>;
 
   /** As `append`, where nothing else follows in the unit: a log that can sends COMMIT in the same round trip. */
-  appendLast(unit: Unit, events: readonly PendingEvent[]): Promise<readonly AppendedEvent[]> {
-    return this.append(unit, events);
+  appendLast(unit: Unit, events: readonly PendingEvent[], outcomes?: readonly CommandOutcome[]): Promise<readonly AppendedEvent[]> {
+    return this.append(unit, events, outcomes);
   }
 
   /** In a statement of its own; never joined with events. Only the shards given, or all. */

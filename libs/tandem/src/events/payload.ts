@@ -54,6 +54,12 @@ const mayBeUnsafe = (text: string): boolean => text.includes('__proto__') || tex
 
 const parseSafely = (text: string): unknown => (mayBeUnsafe(text) ? sjson.parse(text) : JSON.parse(text)) as unknown;
 
+/** JSON text of what a command answers, `undefined` included. @throws TANDEM_PAYLOAD_REFUSED naming the command and the path. */
+export const encodeResult = (type: string, result: unknown): string => encodePayload(type, { result });
+
+/** What {@link encodeResult} was given. */
+export const decodeResult = (text: string): unknown => decodePayload<{ result?: unknown }>({ prototype: Object.prototype }, text).result;
+
 interface Place {
   readonly type: string;
   readonly path: string;

@@ -16,10 +16,19 @@ export interface MessageFacts {
   readonly tenant?: string;
   /** W3C trace context of the caller. */
   readonly traceparent?: string;
-  /** Inside a job: the same for every attempt, so an outside service can drop repeats. Elsewhere the message id. */
+  /** Inside a job, and in a command that was sent with an id: the same for every attempt, so an outside service can drop repeats. Elsewhere the message id. */
   readonly idempotencyKey?: string;
+  /** The id that this command was sent with. */
+  readonly commandId?: CommandId;
   /** Aborted when the message's time is up or the process is stopping. */
   readonly signal?: AbortSignal;
+}
+
+/** Names one wish of one caller, whose repeats have no effect of their own. */
+export interface CommandId {
+  readonly id: string;
+  /** What its repeats must have in common, where that is not the content of the command: that of the request which it came with. */
+  readonly content?: () => string;
 }
 
 /** What the messages of one request share and may change: notes that travel outwards, to interceptors and to the HTTP answer. */

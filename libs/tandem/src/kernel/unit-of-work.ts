@@ -102,6 +102,11 @@ export interface UnitOptions {
   readonly tries?: number;
   /** No repeat starts later than this, in milliseconds after the first start. Default 15,000. */
   readonly deadlineMs?: number;
+  /**
+   * The work finds out by itself whether an earlier run of it was committed, so it may run again where nobody can tell: after TANDEM_COMMIT_UNKNOWN, which is
+   * then thrown only when no later run has found out. Default false.
+   */
+  readonly repeatUnknown?: boolean;
 }
 
 /** Runs inside the transaction when the work is done and before COMMIT: append the events, fold the immediate projections. */

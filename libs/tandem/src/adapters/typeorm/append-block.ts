@@ -6,20 +6,22 @@
  */
 import type { AppendedEvent, PendingEvent, StoredEvent } from '../../events/event-log.js';
 import { TandemError } from '../../kernel/errors.js';
-import { checkVersions, conflictOf, countsOf, isNew, keyOf, numbered, targetsOf, type Target } from './append.js';
+import { type AppendRequest, checkVersions, conflictOf, countsOf, isNew, keyOf, numbered, targetsOf, type Target } from './append.js';
 import { expressionsOf } from './dialect.js';
 import type { BoundText, Sql } from './sql.js';
 import { driverErrorOf } from './sql-errors.js';
 import type { TableNames } from './table-names.js';
+import { outcomeUpdate, streamsOf } from './write-outcomes.js';
 
 /** Larger appends go statement by statement: the block is parsed anew each time. */
 const MAX_EVENTS = 50;
 const MAX_STREAMS = 10;
 const MAX_BYTES = 1024 * 1024;
 
-export function fitsInBlock(events: readonly PendingEvent[]): boolean {
+export function fitsInBlock({ events, outcomes }: AppendRequest): boolean {
   if (events.length > MAX_EVENTS || new Set(events.map(({ tenant, stream }) => keyOf(tenant, stream))).size > MAX_STREAMS) return false;
-  return events.reduce((bytes, { payload, metadata }) => bytes + payload.length + metadata.length, 0) <= MAX_BYTES;
+  const ofEvents = events.reduce((bytes, { payload, metadata }) => bytes + payload.length + metadata.length, 0);
+  return outcomes.reduce((bytes, { result }) => bytes + result.length, ofEvents) <= MAX_BYTES;
 }
 
 /** For an append that goes statement by statement: without autocommit its first statement would begin a new transaction. @throws TANDEM_UNIT_OF_WORK_DOOMED */
@@ -29,11 +31,11 @@ export async function refuseOutsideTransaction(sql: Sql): Promise<void> {
 }
 
 /** @throws OptimisticConcurrencyError, TANDEM_UNIT_OF_WORK_DOOMED; the driver's errors. */
-export async function appendBlock(sql: Sql, events: readonly PendingEvent[], tables: TableNames): Promise<readonly StoredEvent[]> {
-  const append = appendOf(events, tables);
+export async function appendBlock(sql: Sql, request: AppendRequest, tables: TableNames): Promise<readonly StoredEvent[]> {
+  const append = appendOf(request, tables);
   const versions = append.streams.map((_, i) => `v${i}`).join(', ');
   const told = await sent(append, (text, params) => sql.query(text, params), `SELECT ${append.heads}, ${versions}, ${expressionsOf('mysql').micros('clock')} AS clock;`);
-  return numbered(events, append.targets, {
+  return numbered(request.events, append.targets, {
     seqs: firstNumbers(append, told),
     versions: new Map([...append.targets.keys()].map((key, i) => [key, Number(told[`v${i}`])])),
     clockMicros: Number(told.clock),
@@ -41,10 +43,11 @@ export async function appendBlock(sql: Sql, events: readonly PendingEvent[], tab
 }
 
 /** With COMMIT as the block's last act. @throws what `appendBlock` and `send` throw. */
-export async function appendLastBlock(send: SendBlock, events: readonly PendingEvent[], tables: TableNames): Promise<readonly AppendedEvent[]> {
-  const append = appendOf(events, tables);
-  const next = firstNumbers(append, await sent(append, send, `SELECT ${append.heads}; COMMIT;`));
-  return events.map(({ eventId, tenant, stream, type }) => {
+export async function appendLastBlock(send: SendBlock, request: AppendRequest, tables: TableNames): Promise<readonly AppendedEvent[]> {
+  const append = appendOf(request, tables);
+  const told = await sent(append, send, `SELECT ${append.heads || '0'}; COMMIT;`);
+  const next = firstNumbers(append, told);
+  return request.events.map(({ eventId, tenant, stream, type }) => {
     const { shard } = append.targets.get(keyOf(tenant, stream))!;
     const seq = next.get(shard)!;
     next.set(shard, seq + 1);
@@ -57,8 +60,7 @@ type SendBlock = (text: string, params: readonly unknown[]) => Promise<unknown>;
 type Told = Readonly<Record<string, string>>;
 
 /** One append, numbered for the block's variables: `h0`, `h1`, … for its shards, `v0`, `v1`, … for its streams. */
-interface Append {
-  readonly events: readonly PendingEvent[];
+interface Append extends AppendRequest {
   readonly targets: ReadonlyMap<string, Target>;
   readonly streams: readonly Target[];
   readonly shards: readonly (readonly [shard: number, count: number])[];
@@ -66,10 +68,10 @@ interface Append {
   readonly tables: TableNames;
 }
 
-function appendOf(events: readonly PendingEvent[], tables: TableNames): Append {
+function appendOf({ events, outcomes }: AppendRequest, tables: TableNames): Append {
   const targets = targetsOf(events);
   const shards = countsOf(targets);
-  return { events, targets, streams: [...targets.values()], shards, heads: shards.map((_, i) => `h${i}`).join(', '), tables };
+  return { events, outcomes, targets, streams: [...targets.values()], shards, heads: shards.map((_, i) => `h${i}`).join(', '), tables };
 }
 
 const firstNumbers = ({ shards }: Append, told: Told): Map<number, number> => new Map(shards.map(([shard, count], i) => [shard, Number(told[`h${i}`]) - count + 1]));
@@ -89,9 +91,11 @@ const REFUSE_OUTSIDE = "IF NOT @@in_transaction THEN SIGNAL SQLSTATE '45000' SET
 /** The overflow is an error in every SQL mode. */
 const RAISED_OR_ERROR = 'IF(ROW_COUNT() = 1, LAST_INSERT_ID(), ~0 + 1)';
 
-function blockOf({ events, shards, streams, tables }: Append, last: string): BoundText {
+function blockOf(append: Append, last: string): BoundText {
+  const { events, shards, streams, tables } = append;
   const params: unknown[] = [];
-  const parts = [`DECLARE ${[...shards.map((_, i) => `h${i}`), ...streams.map((_, i) => `v${i}`)].join(', ')} BIGINT DEFAULT 0; DECLARE clock DATETIME(6); ${REFUSE_OUTSIDE}`];
+  const numbers = [...shards.map((_, i) => `h${i}`), ...streams.map((_, i) => `v${i}`)].join(', ');
+  const parts = [`${numbers && `DECLARE ${numbers} BIGINT DEFAULT 0; `}DECLARE clock DATETIME(6); ${REFUSE_OUTSIDE}`];
   shards.forEach(([shard, count], i) => {
     parts.push(`UPDATE ${tables.shard} SET head = LAST_INSERT_ID(head + ${count}) WHERE shard = ${shard};`, `SET h${i} = ${RAISED_OR_ERROR};`);
   });
@@ -112,11 +116,23 @@ function blockOf({ events, shards, streams, tables }: Append, last: string): Bou
       `IF ${refused} THEN BEGIN DECLARE refusal VARCHAR(60) DEFAULT CONCAT('tandem.version:${i}:', v${i}); SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = refusal; END; END IF;`,
     );
   });
-  parts.push(insertOf({ events, shards, streams, tables }, params), last);
+  if (events.length > 0) parts.push(insertOf(append, params));
+  parts.push(...completionOf(append, params), last);
   return { text: `BEGIN NOT ATOMIC ${parts.join(' ')} END`, params };
 }
 
-function insertOf({ events, shards, streams, tables }: Omit<Append, 'targets' | 'heads'>, params: unknown[]): string {
+/** Here the positions are only known to the block. */
+function completionOf({ events, outcomes, shards, tables }: Append, params: unknown[]): string[] {
+  const members = shards.map(([shard], i) => `'${i === 0 ? '' : ','}"${shard}":', h${i}`);
+  const positions = { text: `CONCAT('{', ${[...members, "'}'"].join(', ')})`, params: [] };
+  return outcomes.map((outcome) => {
+    const update = outcomeUpdate(outcome, { positions, streams: streamsOf(events), tables });
+    params.push(...update.params);
+    return `${update.text};`;
+  });
+}
+
+function insertOf({ events, shards, streams, tables }: Append, params: unknown[]): string {
   const shardAt = new Map(shards.map(([shard, count], i) => [shard, { i, left: count }]));
   const streamAt = new Map(streams.map(({ tenant, stream, shard }, i) => [keyOf(tenant, stream), { i, shard, count: 0 }]));
   const rows = events.map((event) => {

@@ -5,6 +5,7 @@
  */
 import { Logger } from '@nestjs/common';
 import type { DataSource } from 'typeorm';
+import type { CommandOutcome } from '../../events/command-outcome.js';
 import { shardOf, type PendingEvent, type StoredEvent } from '../../events/event-log.js';
 import { isTandemError, OptimisticConcurrencyError, TandemError } from '../../kernel/errors.js';
 import { closeHoles } from './close-holes.js';
@@ -14,6 +15,7 @@ import { slices } from './insert-chunks.js';
 import { isDuplicateKey, type Sql } from './sql.js';
 import { driverErrorOf } from './sql-errors.js';
 import type { TableNames } from './table-names.js';
+import { writeOutcomes } from './write-outcomes.js';
 
 /** Stream selects in one statement. */
 const STREAMS_AT_ONCE = 500;
@@ -26,14 +28,24 @@ export interface Target {
   readonly events: PendingEvent[];
 }
 
-export async function append(sql: Sql, events: readonly PendingEvent[], { dataSource, tables }: Place): Promise<readonly StoredEvent[]> {
+/** What one append writes. */
+export interface AppendRequest {
+  readonly events: readonly PendingEvent[];
+  readonly outcomes: readonly CommandOutcome[];
+}
+
+export async function append(sql: Sql, { events, outcomes }: AppendRequest, { dataSource, tables }: Place): Promise<readonly StoredEvent[]> {
+  if (events.length === 0) {
+    await writeOutcomes(sql, outcomes, { positions: { text: "'{}'", params: [] }, streams: [], tables });
+    return [];
+  }
   const targets = targetsOf(events);
   const seqs = await takeNumbers(sql, targets, { dataSource, tables });
   const { clockMicros, versions } = await clockAndVersions(sql, targets, tables);
   checkVersions(targets, versions);
   const stored = numbered(events, targets, { seqs, versions, clockMicros });
   try {
-    await insertEvents(sql, stored, tables);
+    await insertEvents(sql, stored, tables, outcomes);
   } catch (error) {
     throw conflictOf(error, [...targets.values()], tables) ?? error;
   }

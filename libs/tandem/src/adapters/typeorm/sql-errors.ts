@@ -12,6 +12,8 @@ interface DriverError {
 
 /** MySQL: deadlock, lock wait time-out, record changed since last read (MariaDB), NOWAIT. PostgreSQL: serialization, deadlock, lock_timeout and NOWAIT. */
 const RETRYABLE: ReadonlySet<unknown> = new Set([1213, 1205, 1020, 3572, '40001', '40P01', '55P03']);
+/** A lock was waited for too long (MySQL, PostgreSQL). */
+const LOCK_TIMEOUT: ReadonlySet<unknown> = new Set([1205, '55P03']);
 const DUPLICATE_KEY: ReadonlySet<unknown> = new Set([1062, 1586, '23505']);
 /** A statement that wanted to write in a READ ONLY transaction. */
 const READ_ONLY: ReadonlySet<unknown> = new Set([1792, '25006']);
@@ -56,6 +58,9 @@ const hasNumber = (error: unknown, numbers: ReadonlySet<unknown>): boolean => {
 
 /** The database asks for the whole transaction to be repeated: deadlock, lock time-out, serialization failure. */
 export const isRetryable = (error: unknown): boolean => hasNumber(error, RETRYABLE);
+
+/** What somebody else has locked was waited for too long. */
+export const isLockTimeout = (error: unknown): boolean => hasNumber(error, LOCK_TIMEOUT);
 
 /** A primary or unique key already has this value. */
 export const isDuplicateKey = (error: unknown): boolean => hasNumber(error, DUPLICATE_KEY);

@@ -60,7 +60,7 @@ describe.each(ways)('SqlEventLog on $name', ({ backend, asMysql }) => {
           return (text.includes('MAX(version)') ? rows.map(({ i, n }) => ({ i, n: Number(i) < 0 ? n : 0 })) : rows) as R;
         },
       };
-      return appendEvents(old, [pending('old-1', 'none'), pending('old-2', 'none')], db);
+      return appendEvents(old, { events: [pending('old-1', 'none'), pending('old-2', 'none')], outcomes: [] }, db);
     });
     await expect(running).rejects.toMatchObject({ code: 'TANDEM_CONCURRENCY_CONFLICT', data: { subject: 'old-2' } });
   });

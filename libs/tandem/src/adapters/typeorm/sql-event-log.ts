@@ -13,6 +13,7 @@ import {
   type StreamRange,
   type StreamRead,
 } from '../../events/event-log.js';
+import type { CommandOutcome } from '../../events/command-outcome.js';
 import { TandemError } from '../../kernel/errors.js';
 import { currentUnit, type Unit } from '../../kernel/unit-of-work.js';
 import { append } from './append.js';
@@ -74,19 +75,21 @@ export class SqlEventLog extends EventLog {
     super();
   }
 
-  async append(unit: Unit, events: readonly PendingEvent[]): Promise<readonly StoredEvent[]> {
-    if (events.length === 0) return [];
+  async append(unit: Unit, events: readonly PendingEvent[], outcomes: readonly CommandOutcome[] = []): Promise<readonly StoredEvent[]> {
+    if (events.length + outcomes.length === 0) return [];
     const sql = sqlOf(unit);
+    const request = { events, outcomes };
     const place = { dataSource: this.dataSource, tables: this.tables };
-    if (!(await this.onMariaDb(sql))) return append(sql, events, place);
-    if (fitsInBlock(events)) return appendBlock(sql, events, this.tables);
-    await refuseOutsideTransaction(sql);
-    return append(sql, events, place);
+    const onMariaDb = await this.onMariaDb(sql);
+    if (onMariaDb && events.length > 0 && fitsInBlock(request)) return appendBlock(sql, request, this.tables);
+    if (onMariaDb) await refuseOutsideTransaction(sql);
+    return append(sql, request, place);
   }
 
-  override async appendLast(unit: Unit, events: readonly PendingEvent[]): Promise<readonly AppendedEvent[]> {
-    if (events.length === 0 || !fitsInBlock(events) || !(await this.onMariaDb(sqlOf(unit)))) return this.append(unit, events);
-    return appendLastBlock((text, params) => commitWith(unit, text, params), events, this.tables);
+  override async appendLast(unit: Unit, events: readonly PendingEvent[], outcomes: readonly CommandOutcome[] = []): Promise<readonly AppendedEvent[]> {
+    const request = { events, outcomes };
+    if (events.length + outcomes.length === 0 || !fitsInBlock(request) || !(await this.onMariaDb(sqlOf(unit)))) return this.append(unit, events, outcomes);
+    return appendLastBlock((text, params) => commitWith(unit, text, params), request, this.tables);
   }
 
   /** MySQL and MariaDB share a dialect. Asked once. */

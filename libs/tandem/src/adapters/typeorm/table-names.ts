@@ -8,6 +8,7 @@ export interface TableNames {
   readonly checkpoint: string;
   readonly deadLetter: string;
   readonly job: string;
+  readonly command: string;
   readonly meta: string;
 }
 
@@ -26,6 +27,7 @@ export function tableNames(prefix: string = DEFAULT_TABLE_PREFIX): TableNames {
     checkpoint: `${prefix}checkpoint`,
     deadLetter: `${prefix}dead_letter`,
     job: `${prefix}job`,
+    command: `${prefix}command`,
     meta: `${prefix}meta`,
   });
 }

@@ -15,6 +15,7 @@ import { knownOptions } from '../../kernel/known-options.js';
 import { ProcessSettings } from '../../kernel/process-settings.js';
 import { UnitOfWork } from '../../kernel/unit-of-work.js';
 import { RowStore } from '../../read/projection/row-store.js';
+import { CommandStore } from '../../write/command/command-store.js';
 import { poolsOf } from './acquire.js';
 import { POOL_DEFAULTS } from './connection-pools.js';
 import { dialectOf } from './driver-link.js';
@@ -23,6 +24,7 @@ import { NamedDataSources } from './named-data-sources.js';
 import { CONNECTIONS_OF_COMPARISON } from './position-snapshot.js';
 import { TypeOrmRowStore } from './row-store.js';
 import { serverLimit } from './server-limit.js';
+import { SqlCommandStore } from './sql-command-store.js';
 import { SqlEventLog } from './sql-event-log.js';
 import { SqlJobStore } from './sql-job-store.js';
 import { tableNames } from './table-names.js';
@@ -116,6 +118,7 @@ export function typeOrmStorage(options: TypeOrmStorageOptions = {}): TandemStora
       fill(ConsumerStore, (dataSource, log: EventLog, readSide: ReadSideOrNone) => consumerStore({ dataSource, tables }, log, readSide), EventLog, READ_SIDE),
       fill(DeadLetterStore, (dataSource, readSide: ReadSideOrNone) => deadLetterStore({ dataSource, tables }, readSide), READ_SIDE),
       fill(JobStore, (db) => new SqlJobStore(db, tables)),
+      fill(CommandStore, (db) => new SqlCommandStore(db, tables)),
       fill(RowStore, (db, readSide: ReadSideOrNone) => new TypeOrmRowStore(readSide?.dataSource ?? db), READ_SIDE),
       fill(
         PositionSnapshot,

@@ -117,10 +117,11 @@ export class TypeOrmUnitOfWork extends UnitOfWork {
     });
   }
 
-  private async repeated<T>({ on, kind }: UnitPlace, work: Work<T>, { tries = 5, deadlineMs = 15_000 }: UnitOptions): Promise<T> {
+  private async repeated<T>({ on, kind }: UnitPlace, work: Work<T>, { tries = 5, deadlineMs = 15_000, repeatUnknown = false }: UnitOptions): Promise<T> {
     const deadline = this.clock.now() + deadlineMs;
     const { idleWatch } = this;
     const use = useFor(kind);
+    let unknown: unknown;
     for (let attempt = 1; ; attempt++) {
       const unit = new TypeOrmUnit(on, { kind, attempt, use, idleWatch });
       const outcome = await this.once(unit, work);
@@ -128,10 +129,17 @@ export class TypeOrmUnitOfWork extends UnitOfWork {
         this.runAfterCommit(unit);
         return outcome.value;
       }
+      if (repeatUnknown && isTandemError(outcome.error, 'TANDEM_COMMIT_UNKNOWN')) unknown = outcome.error;
+      const isOpen = unknown !== undefined && this.leavesOpen(outcome.error);
       const pause = isStaleConnection(outcome.error) ? 0 : Math.random() * Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (attempt - 1));
-      if (attempt >= tries || !mayRepeat(outcome) || this.clock.now() + pause > deadline) throw finalError(outcome);
+      if (attempt >= tries || !(isOpen || mayRepeat(outcome)) || this.clock.now() + pause > deadline) throw isOpen ? unknown : finalError(outcome);
       await this.clock.sleep(pause);
     }
+  }
+
+  /** True for an error that says nothing about whether an earlier run was committed. */
+  private leavesOpen(error: unknown): boolean {
+    return this.isTransient(error) || isTandemError(error, 'TANDEM_COMMAND_IN_PROGRESS');
   }
 
   private async once<T>(unit: TypeOrmUnit, work: Work<T>): Promise<Outcome<T>> {

@@ -88,4 +88,16 @@ export const mysqlTables = (tables: TableNames): readonly string[] => [
     KEY ${tables.job}_due (state, run_at, id),
     KEY ${tables.job}_sequence (sequence_key, sequence_no)
   ) ${TABLE}`,
+  `CREATE TABLE IF NOT EXISTS ${tables.command} (
+    scope ${id(64)} NOT NULL,
+    command_id ${id(140)} NOT NULL,
+    name VARCHAR(120) NOT NULL,
+    fingerprint ${id(64)} NOT NULL,
+    result ${JSON_TEXT} NULL,
+    positions ${JSON_TEXT} NULL,
+    streams ${JSON_TEXT} NULL,
+    created_at DATETIME(6) NOT NULL,
+    PRIMARY KEY (scope, command_id),
+    KEY ${tables.command}_created (created_at)
+  ) ${TABLE}`,
 ];

@@ -86,4 +86,16 @@ export const postgresTables = (tables: TableNames): readonly string[] => [
   )`,
   `CREATE INDEX IF NOT EXISTS ${tables.job}_due ON ${tables.job} (state, run_at, id)`,
   `CREATE INDEX IF NOT EXISTS ${tables.job}_sequence ON ${tables.job} (sequence_key, sequence_no)`,
+  `CREATE TABLE IF NOT EXISTS ${tables.command} (
+    scope ${id(64)} NOT NULL,
+    command_id ${id(140)} NOT NULL,
+    name varchar(120) NOT NULL,
+    fingerprint ${id(64)} NOT NULL,
+    result text NULL,
+    positions text NULL,
+    streams text NULL,
+    created_at timestamptz NOT NULL,
+    PRIMARY KEY (scope, command_id)
+  )`,
+  `CREATE INDEX IF NOT EXISTS ${tables.command}_created ON ${tables.command} (created_at)`,
 ];
