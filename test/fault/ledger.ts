@@ -1,0 +1,36 @@
+/** What the load was told, in the memory of the rig, which nothing happens to. */
+import type { Asked } from './asked.js';
+
+/**
+ * *Acknowledged*: the API said that it is done. *Refused*: it said that nothing has happened. *Unknown*: the answer was lost, or
+ * the API itself does not know; then all of it may be there, or nothing.
+ */
+export type Told = 'acknowledged' | 'refused' | 'unknown';
+
+export interface Entry {
+  readonly asked: Asked;
+  told: Told;
+  /** Error code, where it was not acknowledged. */
+  reason?: string;
+}
+
+export class Ledger {
+  readonly entries = new Map<string, Entry>();
+  readonly counts: Record<Told, number> = { acknowledged: 0, refused: 0, unknown: 0 };
+  readonly reasons = new Map<string, number>();
+  acknowledgedEvents = 0;
+
+  /** Before it is sent: until there is an answer nobody knows. */
+  ask(asked: Asked): Entry {
+    const entry: Entry = { asked, told: 'unknown' };
+    this.entries.set(asked.id, entry);
+    return entry;
+  }
+
+  settle(entry: Entry, told: Told, reason?: string): void {
+    entry.told = told;
+    entry.reason = reason;
+    this.counts[told]++;
+    if (reason !== undefined) this.reasons.set(reason, (this.reasons.get(reason) ?? 0) + 1);
+  }
+}

@@ -1,0 +1,59 @@
+import type { Violation } from './invariants/violations.js';
+import type { Told } from './ledger.js';
+
+/** What a run found. */
+export interface Report {
+  readonly seed: number;
+  readonly minutes: number;
+  readonly mutant?: string;
+  readonly seconds: number;
+  /** How the clocks were off. */
+  readonly clocks: string;
+  readonly events: number;
+  readonly commands: Readonly<Record<Told, number>>;
+  /** Error code → how many commands it ended. */
+  readonly reasons: Readonly<Record<string, number>>;
+  /** Of processes. */
+  readonly starts: number;
+  /** With a clock that was off. */
+  readonly skewedStarts: number;
+  readonly faults: Readonly<Record<string, number>>;
+  /** Failpoints that nothing came by in time. */
+  readonly missed: number;
+  readonly violations: readonly Violation[];
+}
+
+const sum = (counts: readonly number[]): number => counts.reduce((total, count) => total + count, 0);
+
+/** Faults by what was done, over all places where. */
+export function faultsByKind({ faults }: Report): Record<string, number> {
+  const groups: readonly (readonly [kind: string, pattern: RegExp])[] = [
+    ['kill -9 of a process', /^kill (at|of (api|worker))/],
+    ['SIGSTOP of a process', /^stop (at|of (api|worker))/],
+    ['error thrown', /^throw at/],
+    ['connection cut at COMMIT', /^cut/],
+    ['network late, reset or half-open', /between/],
+    ['FLUSHALL', /^flush/],
+    ['kill -9 of Redis', /^kill of redis/],
+    ['SIGSTOP of Redis', /^stop of redis/],
+    ['kill -9 of MariaDB', /^kill of mariadb/],
+    ['SIGSTOP of MariaDB', /^stop of mariadb/],
+  ];
+  const entries = Object.entries(faults);
+  return Object.fromEntries(groups.map(([kind, pattern]) => [kind, sum(entries.filter(([name]) => pattern.test(name)).map(([, count]) => count))]));
+}
+
+export function reportText(report: Report): string {
+  const { acknowledged, refused, unknown } = report.commands;
+  const lines = [
+    `seed ${report.seed}, ${report.minutes} minutes${report.mutant ? `, mutant ${report.mutant}` : ''}`,
+    `${report.events} events; commands: ${acknowledged} acknowledged, ${refused} refused, ${unknown} unknown`,
+    ...Object.entries(report.reasons).map(([reason, count]) => `  ${reason}: ${count}`),
+    `${report.starts} starts of processes, ${report.skewedStarts} of them with a clock that was off by an hour (${report.clocks})`,
+    ...Object.entries(faultsByKind(report)).map(([kind, count]) => `${String(count).padStart(6)}  ${kind}`),
+    `failpoints: ${Object.keys(report.faults).filter((name) => name.includes(' at ')).length} different; ${report.missed} times nothing came by`,
+    ...report.violations.flatMap(({ count, examples, rule }) => [`VIOLATED ${count} times: ${rule}`, ...examples.map((example) => `    ${example}`)]),
+    `${report.violations.length} violations`,
+  ];
+  return lines.join('\n');
+}

@@ -1,0 +1,137 @@
+/** One run: servers, processes, load and faults; then rest, and the comparison of what is there with what was told. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Dice } from '../support/dice.js';
+import { bundleApplication } from './bundle.js';
+import { SKEWED_BY } from './clock-skew.js';
+import { Faults } from './faults.js';
+import { Fleet } from './fleet.js';
+import { jobViolations } from './invariants/jobs.js';
+import { Log } from './invariants/log.js';
+import { rowViolations } from './invariants/rows.js';
+import { type Violation, violation } from './invariants/violations.js';
+import { Ledger } from './ledger.js';
+import { Load } from './load.js';
+import type { MutantName } from './mutant-names.js';
+import { planOf } from './plan.js';
+import type { Report } from './report.js';
+import { type Remains, remains, settled } from './settle.js';
+
+export interface RunOptions {
+  readonly seed: number;
+  readonly minutes: number;
+  readonly mutant?: MutantName;
+  /** Only faults with one of these texts in their name. */
+  readonly only?: readonly string[];
+  readonly say: (line: string) => void;
+  /** How long it may take to come to rest. */
+  readonly settleMs?: number;
+}
+
+const SETTLE_MS = 240_000;
+const PROGRESS_EVERY_MS = 10_000;
+const STOP_WITHIN_MS = 30_000;
+
+export interface Run {
+  readonly report: Report;
+  /** Logs of the processes. */
+  readonly folder: string;
+}
+
+export async function run(options: RunOptions): Promise<Run> {
+  const { mutant, say, seed } = options;
+  const bundle = await bundleApplication();
+  const folder = await mkdtemp(join(tmpdir(), 'tandem-fault-'));
+  try {
+    const fleet = await Fleet.start({ bundle, folder, seed, mutant });
+    try {
+      say(`seed ${seed}; logs in ${folder}; clocks off by ${SKEWED_BY}`);
+      return { report: await underFaults(fleet, options), folder };
+    } finally {
+      await fleet.end();
+    }
+  } finally {
+    await rm(bundle.folder, { recursive: true, force: true });
+  }
+}
+
+async function underFaults(fleet: Fleet, options: RunOptions): Promise<Report> {
+  const { minutes, only, say, seed, settleMs = SETTLE_MS } = options;
+  const start = Date.now();
+  const ledger = new Ledger();
+  const load = new Load(fleet.ports, ledger, seed);
+  const faults = new Faults(fleet, planOf(new Dice(seed), only), new Dice(seed + 1));
+  const progress = setInterval(() => void tell(fleet, { start, ledger, faults, say }), PROGRESS_EVERY_MS);
+  try {
+    load.start();
+    await faults.until(start + minutes * 60_000);
+    await load.stop();
+    await fleet.serves();
+    say('faults and load are over, coming to rest');
+    const left = await settled(fleet, settleMs);
+    const log = await Log.read(fleet);
+    const violations: Violation[] = [
+      ...restViolations(left),
+      ...log.violations(ledger),
+      ...(await rowViolations(fleet, log)),
+      ...(await jobViolations(fleet, log, ledger)),
+      ...(await endViolations(fleet)),
+    ];
+    return {
+      seed,
+      minutes,
+      mutant: options.mutant,
+      seconds: Math.round((Date.now() - start) / 1_000),
+      clocks: SKEWED_BY,
+      events: log.events.length,
+      commands: ledger.counts,
+      reasons: Object.fromEntries(ledger.reasons),
+      starts: fleet.places.reduce((sum, place) => sum + place.starts, 0),
+      skewedStarts: fleet.places.reduce((sum, place) => sum + place.skewedStarts, 0),
+      faults: Object.fromEntries([...faults.counts].toSorted(([a], [b]) => (a < b ? -1 : 1))),
+      missed: faults.missed,
+      violations,
+    };
+  } finally {
+    clearInterval(progress);
+  }
+}
+
+function restViolations({ lags, openJobs, retrying, stopped }: Remains): Violation[] {
+  return [
+    ...violation(
+      'Every lag reaches zero',
+      Object.entries(lags).map(([name, lag]) => `${name} has not read ${lag} events`),
+    ),
+    ...violation('Every job ends', openJobs > 0 ? [`${openJobs} jobs wait or run`] : []),
+    ...violation('Every held stream is released or parked', retrying > 0 ? [`${retrying} streams are still tried again`] : []),
+    ...violation('Every consumer runs', stopped),
+  ];
+}
+
+/** Every process stops by itself when it is told to, and leaves nothing behind. */
+async function endViolations(fleet: Fleet): Promise<Violation[]> {
+  const unwanted = fleet.places.flatMap((place) => place.unwanted);
+  const codes = await Promise.all(fleet.places.map(async (place) => `${place.name} ended with ${await place.close(STOP_WITHIN_MS)}`));
+  return [
+    ...violation('No process ends by itself', unwanted),
+    ...violation(
+      'Every process ends in good order',
+      codes.filter((text) => !text.endsWith(' 0')),
+    ),
+  ];
+}
+
+async function tell(fleet: Fleet, { faults, ledger, say, start }: { faults: Faults; ledger: Ledger; say: RunOptions['say']; start: number }): Promise<void> {
+  const happened = [...faults.counts.values()].reduce((sum, count) => sum + count, 0);
+  const state = await remains(fleet).then(
+    ({ lags, openJobs }) => `lag ${Object.values(lags).reduce((sum, lag) => sum + lag, 0)}, open jobs ${openJobs}`,
+    () => 'the database is away',
+  );
+  const { acknowledged, refused, unknown } = ledger.counts;
+  const events = ledger.acknowledgedEvents;
+  say(
+    `${Math.round((Date.now() - start) / 1_000)} s: ${events} events acknowledged in ${acknowledged} commands, ${refused} refused, ${unknown} unknown; ${happened} faults; ${state}`,
+  );
+}
