@@ -105,7 +105,7 @@ describe.each(sqlBackends())('payloads on $name', (backend) => {
         const tickets = await db.units.run((unit) =>
           jobs.insert(
             unit,
-            texts.map((payload) => ({ ...{ id: newId(), name: 'sample', queue: 'q', payload, metadata: '{}', dedupeKey: null, delayMs: 0 } })),
+            texts.map((payload) => ({ ...{ id: newId(), name: 'sample', queue: 'q', payload, metadata: '{}', dedupeKey: null, delayMs: 0, priority: 0, sequenceKey: null } })),
           ),
         );
         const claimed = await Promise.all(tickets.map((ticket) => jobs.claim(ticket, 60_000)));

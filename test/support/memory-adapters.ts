@@ -154,7 +154,9 @@ class NoJobs extends JobStore {
   override counts = () => Promise.resolve([]);
   override list = () => Promise.resolve([]);
   override retryParked = () => Promise.resolve([]);
-  override discard = () => Promise.resolve(false);
+  override release = () => Promise.resolve([]);
+  override discard = () => Promise.resolve({ change: 'missing' } as const);
+  override reschedule = () => Promise.resolve({ change: 'missing' } as const);
   override sweep = () => Promise.resolve(0);
 }
 

@@ -13,6 +13,7 @@ export { afterCommit } from './kernel/after-commit.js';
 export { DurableSaga, type DurableSagaOptions } from './write/saga/durable-saga.js';
 export { QueuedCommand, type QueuedCommandOptions } from './jobs/queued-command.js';
 export { DurableJobs, type Enqueued, type EnqueueOptions } from './jobs/durable-jobs.js';
+export type { JobChange } from './jobs/job-store.js';
 
 // Events
 export { DomainEvent, type DomainEventOptions, type StreamName } from './events/domain-event.js';
@@ -90,7 +91,7 @@ export {
 } from './events/event-log.js';
 export type { StorageTypes } from './events/storage-types.js';
 export { WakeUpTransport } from './events/wake-up-transport.js';
-export { type ClaimedJob, type JobState, JobStore, type JobSummary, type JobTicket, type NewJob } from './jobs/job-store.js';
+export { type ChangedJob, type ClaimedJob, type DelayedTicket, type JobState, JobStore, type JobSummary, type JobTicket, type NewJob } from './jobs/job-store.js';
 export { CommandStore, type NewCommand, type RecordedCommand } from './write/command/command-store.js';
 export type { CommandKey, CommandOutcome } from './events/command-outcome.js';
 export type { WrittenPositions } from './events/written.js';

@@ -2,18 +2,25 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { sqlBackends } from '../../../../test/support/backends.js';
 import { tandemDatabase, type TandemDatabase } from '../../../../test/support/tandem-database.js';
 import { SqlJobStore } from '../adapters/typeorm/sql-job-store.js';
+import { Clock } from '../kernel/clock.js';
 import { DurableJobs } from './durable-jobs.js';
 import { JobOutbox } from './job-outbox.js';
-import { type JobTicket } from './job-store.js';
+import type { DelayedTicket, JobTicket } from './job-store.js';
 import { JobTransport } from './job-transport.js';
 import { QueuedCommand } from './queued-command.js';
 
 @QueuedCommand('spec.mail', { queue: 'spec', effect: 'external' })
 class Mail {}
+@QueuedCommand('spec.reminder', { queue: 'spec', effect: 'external', delayMs: 5_000, priority: 3 })
+class Reminder {}
+@QueuedCommand('spec.step', { queue: 'spec', effect: 'external', sequenceBy: (step) => `order-${step.orderId}` })
+class Step {
+  constructor(readonly orderId: string) {}
+}
 
 class ListedTransport extends JobTransport {
-  readonly added: JobTicket[] = [];
-  override add = (tickets: readonly JobTicket[]) => Promise.resolve(void this.added.push(...tickets));
+  readonly added: DelayedTicket[] = [];
+  override add = (tickets: readonly DelayedTicket[]) => Promise.resolve(void this.added.push(...tickets));
   override work = () => Promise.resolve();
   override stop = () => Promise.resolve();
 }
@@ -28,7 +35,7 @@ describe.each(sqlBackends())('DurableJobs on $name', (backend) => {
     db = await tandemDatabase(backend);
     store = new SqlJobStore(db.dataSource, db.tables);
     transport = new ListedTransport();
-    jobs = new DurableJobs(db.units, new JobOutbox(store, transport), store);
+    jobs = new DurableJobs(db.units, new JobOutbox(store, transport, new Clock()), store);
   });
   afterEach(() => db.drop());
 
@@ -57,7 +64,7 @@ describe.each(sqlBackends())('DurableJobs on $name', (backend) => {
   it('sends a parked job again, its attempts counted anew', async () => {
     const { id, epoch, queue } = await parked();
     expect(await jobs.retry(id)).toBe(true);
-    expect(transport.added.at(-1)).toEqual({ id, epoch, queue });
+    expect(transport.added.at(-1)).toEqual({ id, epoch, queue, priority: 0 });
     expect(await store.list('waiting', 10)).toMatchObject([{ id, attempts: 0 }]);
     expect(await jobs.retry(id)).toBe(false);
   });
@@ -89,9 +96,84 @@ describe.each(sqlBackends())('DurableJobs on $name', (backend) => {
   });
 
   it('refuses an option that does not exist', async () => {
-    const refused = { code: 'TANDEM_WIRING', message: expect.stringContaining('there is no option `runAt` of DurableJobs.enqueue') as string };
-    await expect(jobs.enqueue(new Mail(), { runAt: new Date() } as object)).rejects.toMatchObject(refused);
+    const refused = { code: 'TANDEM_WIRING', message: expect.stringContaining('there is no option `runAfter` of DurableJobs.enqueue') as string };
+    await expect(jobs.enqueue(new Mail(), { runAfter: new Date() } as object)).rejects.toMatchObject(refused);
     expect(await store.list('waiting', 10)).toEqual([]);
+  });
+
+  const MINUTES = 60_000;
+  const inMinutes = (minutes: number): Date => new Date(Date.now() + minutes * MINUTES);
+  const sent = (count: number) => vi.waitFor(() => expect(transport.added).toHaveLength(count), { timeout: 60_000, interval: 5 });
+
+  it('sends what runs soon with its delay and priority, and leaves what runs later to SQL', async () => {
+    const { id } = await jobs.enqueue(new Reminder());
+    await sent(1);
+    expect(transport.added).toEqual([{ id, epoch: 0, queue: 'spec', priority: 3, delayMs: 5_000 }]);
+    await jobs.enqueue(new Reminder(), { runAt: inMinutes(10) });
+    const past = await jobs.enqueue(new Reminder(), { runAt: inMinutes(-10) });
+    await sent(2);
+    expect(transport.added[1]).toEqual({ id: past.id, epoch: 0, queue: 'spec', priority: 3, delayMs: 0 });
+    expect((await store.due(['spec'], 0, 10)).map((ticket) => ticket.id)).toEqual([past.id]);
+  });
+
+  it('runs now what was to run later, once: the ticket of before is stale', async () => {
+    const { id } = await jobs.enqueue(new Mail(), { runAt: inMinutes(10) });
+    expect(await jobs.runNow(id)).toBe('changed');
+    await sent(1);
+    expect(transport.added).toEqual([{ id, epoch: 1, queue: 'spec', priority: 0, delayMs: 0 }]);
+    expect(await store.claim({ id, epoch: 0, queue: 'spec' }, 60_000)).toBeUndefined();
+    const running = await store.claim(transport.added[0]!, 60_000);
+    expect(await Promise.all([jobs.runNow(id), jobs.reschedule(id, inMinutes(1)), jobs.cancel(id)])).toEqual(['running', 'running', 'running']);
+    await store.complete(running!);
+    expect(await Promise.all([jobs.runNow(id), jobs.reschedule(id, inMinutes(1)), jobs.cancel(id)])).toEqual(['ended', 'ended', 'ended']);
+    expect(await Promise.all([jobs.runNow('nobody'), jobs.reschedule('nobody', inMinutes(1)), jobs.cancel('nobody')])).toEqual(['missing', 'missing', 'missing']);
+  });
+
+  it('puts a job off, and cancels it with the unit that says so', async () => {
+    const { id } = await jobs.enqueue(new Mail(), { dedupeKey: 'order-1' });
+    await sent(1);
+    expect(await jobs.reschedule(id, inMinutes(10))).toBe('changed');
+    expect([await store.due(['spec'], 0, 10), await store.claim(transport.added[0]!, 60_000)]).toEqual([[], undefined]);
+    const regrets = db.units.run(async () => {
+      expect(await jobs.cancel(id)).toBe('changed');
+      throw new Error('the customer stays');
+    });
+    await expect(regrets).rejects.toThrow('the customer stays');
+    expect(await store.list('waiting', 10)).toMatchObject([{ id }]);
+    expect(await db.units.run(() => jobs.cancel(id))).toBe('changed');
+    expect(await store.list('discarded', 10)).toMatchObject([{ id, lastError: 'It was cancelled' }]);
+    expect(await jobs.enqueue(new Mail(), { dedupeKey: 'order-1' })).toEqual({ id, created: false });
+  });
+
+  it('leaves a parked job to `retry`, and cancels it', async () => {
+    const { id } = await parked();
+    expect([await jobs.runNow(id), await jobs.reschedule(id, inMinutes(1)), await jobs.cancel(id)]).toEqual(['parked', 'parked', 'changed']);
+  });
+
+  it('sends the next job of a sequence when the first is cancelled, and none before', async () => {
+    const [first, second, other] = [await jobs.enqueue(new Step('1')), await jobs.enqueue(new Step('1')), await jobs.enqueue(new Step('2'))];
+    // Two that let go at once may both send the ticket.
+    const sentAre = (...ids: string[]) => vi.waitFor(() => expect(new Set(transport.added.map(({ id }) => id))).toEqual(new Set(ids)), { timeout: 60_000, interval: 5 });
+    await sentAre(first.id, other.id);
+    expect(await jobs.runNow(second.id)).toBe('held');
+    expect(await jobs.cancel(first.id)).toBe('changed');
+    await sentAre(first.id, other.id, second.id);
+    expect(transport.added.at(-1)).toMatchObject({ id: second.id, epoch: 1 });
+  });
+
+  it('refuses a sequence key that databases compare differently', async () => {
+    await expect(jobs.enqueue(new Step('ä'))).rejects.toMatchObject({
+      code: 'TANDEM_PAYLOAD_REFUSED',
+      message: expect.stringContaining('spec.step: sequenceBy answered "order-ä"') as string,
+    });
+    await expect(jobs.enqueue(new Step('x'.repeat(200)))).rejects.toMatchObject({ code: 'TANDEM_PAYLOAD_REFUSED' });
+    expect(await store.counts()).toEqual([]);
+  });
+
+  it.each([new Date(Number.NaN), '2030-01-01', 5])('refuses %s as a point in time', async (runAt) => {
+    const refused = { code: 'TANDEM_VALIDATION', data: { violations: [{ path: 'runAt' }] } };
+    await expect(jobs.enqueue(new Mail(), { runAt: runAt as Date })).rejects.toMatchObject(refused);
+    await expect(jobs.reschedule('any', runAt as Date)).rejects.toMatchObject(refused);
   });
 
   it('queues again when the job with the dedupe key was swept just then', async () => {

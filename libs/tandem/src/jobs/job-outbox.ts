@@ -1,13 +1,11 @@
 import { Injectable, Logger } from '@nestjs/common';
-import { TandemError } from '../kernel/errors.js';
-import { type MessageFacts } from '../kernel/message-context.js';
-import { newId } from '../kernel/new-id.js';
+import { Clock } from '../kernel/clock.js';
 import type { Unit } from '../kernel/unit-of-work.js';
-import { storedFacts } from '../events/event-metadata.js';
-import { encodePayload } from '../events/payload.js';
 import { JobStore, type NewJob } from './job-store.js';
 import { JobTransport, type NewTicket } from './job-transport.js';
-import { queuedCommandOf } from './queued-command.js';
+
+/** A ticket whose time is further away stays in SQL, where a worker's look finds it when it is due: BullMQ's memory is for what runs soon. */
+const SENT_AHEAD_MS = 60_000;
 
 /** Puts jobs into the unit's transaction, and into BullMQ after its COMMIT. */
 @Injectable()
@@ -20,6 +18,7 @@ export class JobOutbox {
   constructor(
     private readonly store: JobStore,
     private readonly transport: JobTransport,
+    private readonly clock: Clock,
   ) {}
 
   /** Tells the names of the queued commands that this application has handlers for; until then none is missed. */
@@ -32,7 +31,12 @@ export class JobOutbox {
     if (jobs.length === 0) return [];
     for (const job of jobs) this.warnOfNoHandler(job);
     const tickets = await this.store.insert(unit, jobs);
-    unit.afterCommit(() => void this.send(tickets));
+    const byId = new Map(jobs.map((job) => [job.id, job]));
+    const inserted = tickets.map((ticket) => ({ ticket, job: byId.get(ticket.id)! }));
+    const free = inserted.filter(({ job }) => job.sequenceKey === null).map(({ ticket, job }) => ({ ...ticket, delayMs: job.runAt ? this.until(job.runAt) : job.delayMs }));
+    const sequences = [...new Set(inserted.flatMap(({ job }) => job.sequenceKey ?? []))];
+    if (free.length > 0) unit.afterCommit(() => void this.send(free));
+    if (sequences.length > 0) unit.afterCommit(() => void this.release(sequences));
     return tickets.map(({ id }) => id);
   }
 
@@ -43,30 +47,35 @@ export class JobOutbox {
     this.logger.warn(`"${name}" is queued, but no module here provides a handler for it: it waits in queue "${queue}" until a worker that has one takes it`);
   }
 
+  /** The first job of each of these sequences is sent on its way. Never rejects: what is missed here, a worker's look finds. */
+  async release(sequences: readonly string[]): Promise<void> {
+    try {
+      await this.send(await this.store.release(sequences));
+    } catch (error) {
+      this.logger.warn(`${sequences.length} sequences of jobs wait for the next look of a worker: ${String(error)}`);
+    }
+  }
+
+  /** What was missed. */
+  async releaseAll(): Promise<void> {
+    await this.send(await this.store.release());
+  }
+
   /** Never rejects: a ticket that is lost here is added by the reconciler. */
   async send(tickets: readonly NewTicket[]): Promise<void> {
-    if (tickets.length === 0) return;
+    const soon = tickets.filter(({ delayMs = 0 }) => delayMs <= SENT_AHEAD_MS);
+    if (soon.length === 0) return;
     try {
-      await this.transport.add(tickets);
+      await this.transport.add(soon);
       this.away = false;
     } catch (error) {
       if (!this.away) this.logger.warn(`Jobs wait in SQL until the queue is back: ${String(error)}`);
       this.away = true;
     }
   }
-}
 
-/** A row for a queued command. @throws TANDEM_WIRING when the class has no `@QueuedCommand`; TANDEM_PAYLOAD_REFUSED. */
-export function newJob(command: object, facts: MessageFacts, dedupeKey: string | null = null): NewJob {
-  const definition = queuedCommandOf(command.constructor);
-  if (!definition)
-    throw new TandemError('TANDEM_WIRING', `${command.constructor.name} was to be queued but has no @QueuedCommand`, {
-      next: 'Add the decorator with a stable name, a queue and its effect.',
-    });
-  const { name, queue } = definition;
-  return { id: newId(), name, queue, payload: encodePayload(name, command), metadata: jobMetadata(facts), dedupeKey, delayMs: 0 };
-}
-
-function jobMetadata(facts: MessageFacts): string {
-  return facts.tenant ? JSON.stringify({ ...(JSON.parse(storedFacts(facts)) as object), tenant: facts.tenant }) : storedFacts(facts);
+  /** How long that is by the clock of this process. SQL has the time as it was named. */
+  until(runAt: Date): number {
+    return Math.max(0, runAt.getTime() - this.clock.now());
+  }
 }

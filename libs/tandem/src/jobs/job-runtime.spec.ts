@@ -9,10 +9,11 @@ import { Clock } from '../kernel/clock.js';
 import { nextMessage, runWithMessage } from '../kernel/message-context.js';
 import type { Unit } from '../kernel/unit-of-work.js';
 import { noteEffect } from './job-effect.js';
-import { JobOutbox, newJob } from './job-outbox.js';
+import { JobOutbox } from './job-outbox.js';
 import { JobRuntime } from './job-runtime.js';
 import type { JobTicket } from './job-store.js';
 import { JobTransport } from './job-transport.js';
+import { newJob } from './new-job.js';
 import { QueuedCommand, queuedCommandOf } from './queued-command.js';
 
 @QueuedCommand('spec.count', { queue: 'spec', effect: 'sql', attempts: 2, backoffMs: 0, timeoutMs: 50 })
@@ -45,7 +46,7 @@ describe.each(sqlBackends())('JobRuntime on $name', (backend) => {
     transport = new CalledTransport();
     const settings = { jobLeaseMs: LEASE_MS, keepDoneJobsMs: 60_000, reconcileEveryMs: 60_000, drainTimeoutMs: 1_000 };
     const bus = { execute: (command: object) => execute(command) } as unknown as CommandBus;
-    runtime = new JobRuntime(db.units, store, transport, new JobOutbox(store, transport), bus, new Clock(), settings);
+    runtime = new JobRuntime(db.units, store, transport, new JobOutbox(store, transport, new Clock()), bus, new Clock(), settings);
     await runtime.start([Count, Call].map((command) => queuedCommandOf(command)!));
     await sqlOutside(db.dataSource, (sql) => sql.query('CREATE TABLE effect (id INT)'));
   });

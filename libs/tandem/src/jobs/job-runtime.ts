@@ -74,6 +74,8 @@ export class JobRuntime {
       // Not on a connection of the workers' pool: jobs that have them all need their leases most.
       this.every(jobLeaseMs / 3, 'renew leases', () => this.renew()),
       asWorker(() => this.every(reconcileEveryMs, 'look for due jobs', () => this.addDue())),
+      // Who ended the first job of a sequence, or queued it, may be gone before it let the next one go: as rare as a lost lease.
+      asWorker(() => this.every(jobLeaseMs, 'look for sequences that stand still', () => this.outbox.releaseAll())),
       asWorker(() => this.every(SWEEP_EVERY_MS, 'sweep done jobs', async () => void (await this.store.sweep(this.settings.keepDoneJobsMs)))),
     ]);
   }
@@ -115,6 +117,8 @@ export class JobRuntime {
     } finally {
       this.running.delete(run);
     }
+    // At once, not at the next look: a sequence is as fast as its hand-overs.
+    if (job.sequenceKey !== null) await this.outbox.release([job.sequenceKey]);
   }
 
   private async handle(job: ClaimedJob, definition: QueuedCommandDefinition, run: RunningJob): Promise<void> {

@@ -4,10 +4,15 @@
  * done | waiting (again, later) | parked (out of attempts). Who operates the application ends a waiting or parked one as
  * discarded. A running job's worker renews its *lease* (`run_at`, by the
  * database's clock); when the lease runs out, the reconciler hands the job to another worker.
+ *
+ * Jobs with one *sequence key* run one after the other, in the order in which the units that made them committed: each takes
+ * its number at COMMIT, under the lock of its key's shard. All but the first are *held*: they are in no queue, and nothing looks
+ * at them until the first has ended. That one keeps its place whatever it waits for (a delay, its next attempt, an operator).
  */
 import type { Unit } from '../kernel/unit-of-work.js';
 
-export type JobState = 'waiting' | 'running' | 'done' | 'parked' | 'discarded';
+/** `held`: an earlier job of its sequence has not ended. */
+export type JobState = 'waiting' | 'held' | 'running' | 'done' | 'parked' | 'discarded';
 
 export interface NewJob {
   readonly id: string;
@@ -17,13 +22,40 @@ export interface NewJob {
   readonly metadata: string;
   /** Of two jobs with one key the first stays. Null: no check. */
   readonly dedupeKey: string | null;
+  /** Not before this many milliseconds have passed; or not before `runAt`, where that is given. */
   readonly delayMs: number;
+  readonly runAt?: Date;
+  /** As in BullMQ: 0 comes first, then 1, 2, … */
+  readonly priority: number;
+  /** Null: it runs beside all others. */
+  readonly sequenceKey: string | null;
 }
 
 export interface JobTicket {
   readonly id: string;
   readonly epoch: number;
   readonly queue: string;
+  /** Default 0. */
+  readonly priority?: number;
+}
+
+/** A ticket on its way into the queue, where it waits for `delayMs` milliseconds (default 0). */
+export interface DelayedTicket extends JobTicket {
+  readonly delayMs?: number;
+}
+
+/**
+ * What became of a change to a job: `changed`; `held`, changed, but its turn comes only when the earlier ones of its sequence have ended;
+ * or nothing, since it is `running`, `parked`, has `ended`, or is `missing` (it never was, or is no longer kept).
+ */
+export type JobChange = 'changed' | 'held' | 'running' | 'parked' | 'ended' | 'missing';
+
+export interface ChangedJob {
+  readonly change: JobChange;
+  /** For the queue; the ones from before are stale. Undefined where there is nothing to run, or not yet. */
+  readonly ticket?: JobTicket;
+  /** The sequence that it has left. */
+  readonly left?: string;
 }
 
 export interface ClaimedJob extends JobTicket {
@@ -32,6 +64,7 @@ export interface ClaimedJob extends JobTicket {
   readonly metadata: string;
   /** This run included. */
   readonly attempts: number;
+  readonly sequenceKey: string | null;
 }
 
 export interface JobSummary {
@@ -45,7 +78,10 @@ export interface JobSummary {
 
 /** Port. */
 export abstract class JobStore {
-  /** Inserts in one statement, leaving out those whose dedupe key exists; returns the tickets (epoch 0) of those inserted. */
+  /**
+   * Inserts in one statement, leaving out those whose dedupe key exists; returns the tickets (epoch 0) of those inserted. Those with a
+   * sequence key are held; they take their numbers at the unit's COMMIT, and `release` lets the first of each sequence go.
+   */
   abstract insert(unit: Unit, jobs: readonly NewJob[]): Promise<readonly JobTicket[]>;
 
   /** The job that has this dedupe key, as the unit sees it. */
@@ -66,9 +102,12 @@ export abstract class JobStore {
   /** Extends the leases of this process's running jobs. */
   abstract renew(tickets: readonly JobTicket[], leaseMs: number): Promise<void>;
 
+  /** The first job of each of these sequences (undefined: of all) waits from now on, if it was held. Returns the tickets of those. After COMMIT: it sees what is committed. */
+  abstract release(sequenceKeys?: readonly string[]): Promise<readonly DelayedTicket[]>;
+
   /**
    * Of each of these queues the oldest waiting jobs that are due for `overdueMs`, and the oldest running ones whose lease ran out:
-   * at most `limit` of either, oldest first. Tickets as BullMQ should have them.
+   * at most `limit` of either; by priority, then oldest first. Tickets as BullMQ should have them.
    */
   abstract due(queues: readonly string[], overdueMs: number, limit: number): Promise<readonly JobTicket[]>;
 
@@ -81,8 +120,11 @@ export abstract class JobStore {
   /** Parked jobs wait again, attempts counted anew. Returns their tickets. */
   abstract retryParked(id: string): Promise<readonly JobTicket[]>;
 
-  /** A waiting or parked job never runs again; its row is kept as a done one's, with the reason. False when there is no such job. */
-  abstract discard(id: string, reason: string): Promise<boolean>;
+  /** A waiting, held or parked job never runs again: its row is kept as a done one's, with the reason. */
+  abstract discard(unit: Unit, id: string, reason: string): Promise<ChangedJob>;
+
+  /** A waiting or held job may run from `runAt` on (default: from now on), and tickets of before are stale: epoch + 1. */
+  abstract reschedule(unit: Unit, id: string, runAt?: Date): Promise<ChangedJob>;
 
   /** Deletes done and discarded jobs older than this, in small steps. Returns how many. */
   abstract sweep(keepDoneMs: number): Promise<number>;

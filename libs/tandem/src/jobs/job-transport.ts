@@ -1,8 +1,6 @@
-import type { JobTicket } from './job-store.js';
+import type { DelayedTicket, JobTicket } from './job-store.js';
 
-export interface NewTicket extends JobTicket {
-  /** Default 0. */
-  readonly delayMs?: number;
+export interface NewTicket extends DelayedTicket {
   /** How many tickets were added for this run before that never came; this one is not the same as any of them. Default 0. */
   readonly again?: number;
 }

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { QueuedCommand, type QueuedCommandOptions, queuedCommandOf } from './queued-command.js';
 
 class Decorated {}
-const queued = (options: object) => QueuedCommand('spec.mail', { queue: 'mail', effect: 'sql', ...options } as QueuedCommandOptions)(Decorated);
+const queued = (options: object) => QueuedCommand('spec.mail', { queue: 'mail', effect: 'sql', ...options } as QueuedCommandOptions<Decorated>)(Decorated);
 const wiring = (sentence: string) => expect.objectContaining({ code: 'TANDEM_WIRING', message: expect.stringContaining(sentence) as string }) as Error;
 
 describe('an option of @QueuedCommand that cannot work', () => {
@@ -14,6 +14,12 @@ describe('an option of @QueuedCommand that cannot work', () => {
     [{ timeoutMs: '5' }, 'timeoutMs is a whole number from 1'],
     [{ concurrency: 0 }, 'concurrency is a whole number from 1'],
     [{ concurrency: Number.NaN }, 'concurrency is a whole number from 1'],
+    [{ priority: -1 }, 'priority is a whole number from 0'],
+    [{ priority: 2_097_153 }, 'priority is at most 2097152'],
+    [{ priority: '1' }, 'priority is a whole number from 0'],
+    [{ delayMs: -1 }, 'delayMs is a whole number from 0'],
+    [{ delayMs: 0.5 }, 'delayMs is a whole number from 0'],
+    [{ sequenceBy: 'orderId' }, 'sequenceBy is a function of the command'],
     [{ effect: 'both' }, "effect is 'sql' or 'external'"],
     [{ effect: undefined }, "effect is 'sql' or 'external'"],
     [{ queue: undefined }, '"undefined" is not lower-case letters'],
@@ -26,8 +32,17 @@ describe('an option of @QueuedCommand that cannot work', () => {
   });
 
   it('is not one that is undefined, which leaves the default as it is', () => {
-    queued({ attempts: undefined, backoffMs: undefined, timeoutMs: undefined, concurrency: undefined, unknown: undefined });
-    expect(queuedCommandOf(Decorated)).toMatchObject({ attempts: 5, backoffMs: 1_000, timeoutMs: 30_000, concurrency: 4 });
+    queued({
+      attempts: undefined,
+      backoffMs: undefined,
+      timeoutMs: undefined,
+      concurrency: undefined,
+      priority: undefined,
+      delayMs: undefined,
+      sequenceBy: undefined,
+      unknown: undefined,
+    });
+    expect(queuedCommandOf(Decorated)).toMatchObject({ attempts: 5, backoffMs: 1_000, timeoutMs: 30_000, concurrency: 4, priority: 0, delayMs: 0 });
   });
 
   it('is none of the least that can: one attempt, no pause', () => {

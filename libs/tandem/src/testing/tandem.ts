@@ -73,7 +73,7 @@ async function look(get: Get): Promise<Findings> {
   }
   // Counted first: a job that parks in between is then found by the list, not missed by both.
   const jobs = await get(JobStore).counts();
-  for (const { count, name, state } of jobs) if (state === 'waiting' || state === 'running') busy.push(`${count} ${name} ${state}`);
+  for (const { count, name, state } of jobs) if (state === 'waiting' || state === 'held' || state === 'running') busy.push(`${count} ${name} ${state}`);
   for (const { attempts, id, lastError, name } of await get(JobStore).list('parked', 10)) stuck.push(`job ${id} (${name}) failed ${attempts} times: ${lastError}`);
   return { stuck, busy, done: JSON.stringify([[...heads.values()].reduce((sum, head) => sum + head, 0), jobs]) };
 }

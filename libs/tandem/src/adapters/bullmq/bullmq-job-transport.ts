@@ -52,8 +52,8 @@ export class BullMqJobTransport extends JobTransport {
   }
 }
 
-const asBullMqJob = ({ id, epoch, delayMs = 0, again = 0 }: NewTicket) => ({
+const asBullMqJob = ({ id, epoch, delayMs = 0, priority = 0, again = 0 }: NewTicket) => ({
   name: 'job',
   data: { id, epoch } satisfies TicketData,
-  opts: { jobId: `j-${id}-${epoch}${again > 0 ? `-${again}` : ''}`, delay: delayMs, attempts: 1, removeOnComplete: true, removeOnFail: true },
+  opts: { jobId: `j-${id}-${epoch}${again > 0 ? `-${again}` : ''}`, delay: delayMs, priority, attempts: 1, removeOnComplete: true, removeOnFail: true },
 });

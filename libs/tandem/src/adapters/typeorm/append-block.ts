@@ -6,8 +6,9 @@
  */
 import type { AppendedEvent, PendingEvent, StoredEvent } from '../../events/event-log.js';
 import { TandemError } from '../../kernel/errors.js';
-import { type AppendRequest, checkVersions, conflictOf, countsOf, isNew, keyOf, numbered, targetsOf, type Target } from './append.js';
+import { type AppendRequest, checkVersions, conflictOf, countsOf, isNew, keyOf, numbered, raisedJobs, type ShardCount, targetsOf, type Target } from './append.js';
 import { expressionsOf } from './dialect.js';
+import { numberTexts } from './job-sequences.js';
 import type { BoundText, Sql } from './sql.js';
 import { driverErrorOf } from './sql-errors.js';
 import type { TableNames } from './table-names.js';
@@ -16,10 +17,11 @@ import { outcomeUpdate, streamsOf } from './write-outcomes.js';
 /** Larger appends go statement by statement: the block is parsed anew each time. */
 const MAX_EVENTS = 50;
 const MAX_STREAMS = 10;
+const MAX_JOBS = 50;
 const MAX_BYTES = 1024 * 1024;
 
-export function fitsInBlock({ events, outcomes }: AppendRequest): boolean {
-  if (events.length > MAX_EVENTS || new Set(events.map(({ tenant, stream }) => keyOf(tenant, stream))).size > MAX_STREAMS) return false;
+export function fitsInBlock({ events, outcomes, jobs = [] }: AppendRequest): boolean {
+  if (jobs.length > MAX_JOBS || events.length > MAX_EVENTS || new Set(events.map(({ tenant, stream }) => keyOf(tenant, stream))).size > MAX_STREAMS) return false;
   const ofEvents = events.reduce((bytes, { payload, metadata }) => bytes + payload.length + metadata.length, 0);
   return outcomes.reduce((bytes, { result }) => bytes + result.length, ofEvents) <= MAX_BYTES;
 }
@@ -60,21 +62,21 @@ type SendBlock = (text: string, params: readonly unknown[]) => Promise<unknown>;
 type Told = Readonly<Record<string, string>>;
 
 /** One append, numbered for the block's variables: `h0`, `h1`, … for its shards, `v0`, `v1`, … for its streams. */
-interface Append extends AppendRequest {
+interface Append extends Required<AppendRequest> {
   readonly targets: ReadonlyMap<string, Target>;
   readonly streams: readonly Target[];
-  readonly shards: readonly (readonly [shard: number, count: number])[];
+  readonly shards: readonly ShardCount[];
   readonly heads: string;
   readonly tables: TableNames;
 }
 
-function appendOf({ events, outcomes }: AppendRequest, tables: TableNames): Append {
+function appendOf({ events, outcomes, jobs = [] }: AppendRequest, tables: TableNames): Append {
   const targets = targetsOf(events);
-  const shards = countsOf(targets);
-  return { events, outcomes, targets, streams: [...targets.values()], shards, heads: shards.map((_, i) => `h${i}`).join(', '), tables };
+  const shards = countsOf(targets, jobs);
+  return { events, outcomes, jobs, targets, streams: [...targets.values()], shards, heads: shards.map((_, i) => `h${i}`).join(', '), tables };
 }
 
-const firstNumbers = ({ shards }: Append, told: Told): Map<number, number> => new Map(shards.map(([shard, count], i) => [shard, Number(told[`h${i}`]) - count + 1]));
+const firstNumbers = ({ shards }: Append, told: Told): Map<number, number> => new Map(shards.map(({ shard, events }, i) => [shard, Number(told[`h${i}`]) - events + 1]));
 
 async function sent(append: Append, send: SendBlock, last: string): Promise<Told> {
   const { text, params } = blockOf(append, last);
@@ -92,13 +94,17 @@ const REFUSE_OUTSIDE = "IF NOT @@in_transaction THEN SIGNAL SQLSTATE '45000' SET
 const RAISED_OR_ERROR = 'IF(ROW_COUNT() = 1, LAST_INSERT_ID(), ~0 + 1)';
 
 function blockOf(append: Append, last: string): BoundText {
-  const { events, shards, streams, tables } = append;
+  const { events, jobs, shards, streams, tables } = append;
   const params: unknown[] = [];
   const numbers = [...shards.map((_, i) => `h${i}`), ...streams.map((_, i) => `v${i}`)].join(', ');
   const parts = [`${numbers && `DECLARE ${numbers} BIGINT DEFAULT 0; `}DECLARE clock DATETIME(6); ${REFUSE_OUTSIDE}`];
-  shards.forEach(([shard, count], i) => {
-    parts.push(`UPDATE ${tables.shard} SET head = LAST_INSERT_ID(head + ${count}) WHERE shard = ${shard};`, `SET h${i} = ${RAISED_OR_ERROR};`);
+  shards.forEach((count, i) => {
+    parts.push(`UPDATE ${tables.shard} SET head = LAST_INSERT_ID(head + ${count.events})${raisedJobs(count)} WHERE shard = ${count.shard};`, `SET h${i} = ${RAISED_OR_ERROR};`);
   });
+  for (const { text, params: own } of numberTexts(jobs, tables)) {
+    parts.push(`${text};`);
+    params.push(...own);
+  }
   // By SELECT, not SET: that one would lock what it reads, and wait for whoever has appended beside these streams in the index.
   const read = new Map([['clock', 'UTC_TIMESTAMP(6)']]);
   // A stream that is to be new needs no look: its version 1 is there already, or it is not.
@@ -123,7 +129,7 @@ function blockOf(append: Append, last: string): BoundText {
 
 /** Here the positions are only known to the block. */
 function completionOf({ events, outcomes, shards, tables }: Append, params: unknown[]): string[] {
-  const members = shards.map(([shard], i) => `'${i === 0 ? '' : ','}"${shard}":', h${i}`);
+  const members = shards.flatMap(({ shard, events: count }, i) => (count === 0 ? [] : `"${shard}":', h${i}`)).map((member, i) => `'${i === 0 ? '' : ','}${member}`);
   const positions = { text: `CONCAT('{', ${[...members, "'}'"].join(', ')})`, params: [] };
   return outcomes.map((outcome) => {
     const update = outcomeUpdate(outcome, { positions, streams: streamsOf(events), tables });
@@ -133,7 +139,7 @@ function completionOf({ events, outcomes, shards, tables }: Append, params: unkn
 }
 
 function insertOf({ events, shards, streams, tables }: Append, params: unknown[]): string {
-  const shardAt = new Map(shards.map(([shard, count], i) => [shard, { i, left: count }]));
+  const shardAt = new Map(shards.map(({ shard, events: count }, i) => [shard, { i, left: count }]));
   const streamAt = new Map(streams.map(({ tenant, stream, shard }, i) => [keyOf(tenant, stream), { i, shard, count: 0 }]));
   const rows = events.map((event) => {
     const ofStream = streamAt.get(keyOf(event.tenant, event.stream))!;
@@ -166,7 +172,7 @@ const OUT_OF_RANGE = 1690;
 function refusalOf(error: unknown, { streams, shards, tables }: Append): TandemError | undefined {
   const { errno, sqlState, message = '' } = driverErrorOf(error) as { errno?: number; sqlState?: string; message?: string };
   if (errno === OUT_OF_RANGE) {
-    const numbers = shards.map(([shard]) => shard).join(', ');
+    const numbers = shards.map(({ shard }) => shard).join(', ');
     return new TandemError('TANDEM_SCHEMA_OUTDATED', `${tables.shard} has no row for shard ${numbers}`, { cause: error });
   }
   if (sqlState === '45000' && message.includes('tandem.outside')) return hadEnded(error);

@@ -9,6 +9,7 @@ import type { CommandOutcome } from '../../events/command-outcome.js';
 import { shardOf, type PendingEvent, type StoredEvent } from '../../events/event-log.js';
 import { isTandemError, OptimisticConcurrencyError, TandemError } from '../../kernel/errors.js';
 import { closeHoles } from './close-holes.js';
+import { jobCounts, type SequencedJob, writeNumbers } from './job-sequences.js';
 import { expressionsOf } from './dialect.js';
 import { insertEvents } from './insert-events.js';
 import { slices } from './insert-chunks.js';
@@ -32,15 +33,18 @@ export interface Target {
 export interface AppendRequest {
   readonly events: readonly PendingEvent[];
   readonly outcomes: readonly CommandOutcome[];
+  /** They take their numbers of the same shards: they are in sequences. Default none. */
+  readonly jobs?: readonly SequencedJob[];
 }
 
-export async function append(sql: Sql, { events, outcomes }: AppendRequest, { dataSource, tables }: Place): Promise<readonly StoredEvent[]> {
+export async function append(sql: Sql, { events, outcomes, jobs = [] }: AppendRequest, { dataSource, tables }: Place): Promise<readonly StoredEvent[]> {
+  const targets = targetsOf(events);
+  const seqs = await takeNumbers(sql, countsOf(targets, jobs), { dataSource, tables });
+  await writeNumbers(sql, jobs, tables);
   if (events.length === 0) {
     await writeOutcomes(sql, outcomes, { positions: { text: "'{}'", params: [] }, streams: [], tables });
     return [];
   }
-  const targets = targetsOf(events);
-  const seqs = await takeNumbers(sql, targets, { dataSource, tables });
   const { clockMicros, versions } = await clockAndVersions(sql, targets, tables);
   checkVersions(targets, versions);
   const stored = numbered(events, targets, { seqs, versions, clockMicros });
@@ -93,33 +97,47 @@ export interface Place {
   readonly tables: TableNames;
 }
 
-/** How many numbers each touched shard gives, ascending: locks are taken in this order. */
-export function countsOf(targets: ReadonlyMap<string, Target>): (readonly [shard: number, count: number])[] {
-  const counts = new Map<number, number>();
-  for (const { shard, events } of targets.values()) counts.set(shard, (counts.get(shard) ?? 0) + events.length);
-  return [...counts].sort(([a], [b]) => a - b);
+/** How many numbers a touched shard gives. */
+export interface ShardCount {
+  readonly shard: number;
+  readonly events: number;
+  readonly jobs: number;
 }
 
-/** Raises the head of every touched shard. Shard → its first free number. */
-async function takeNumbers(sql: Sql, targets: ReadonlyMap<string, Target>, place: Place): Promise<ReadonlyMap<number, number>> {
+/** Ascending: locks are taken in this order. */
+export function countsOf(targets: ReadonlyMap<string, Target>, sequenced: readonly SequencedJob[] = []): ShardCount[] {
+  const events = new Map<number, number>();
+  for (const target of targets.values()) events.set(target.shard, (events.get(target.shard) ?? 0) + target.events.length);
+  const jobs = jobCounts(sequenced);
+  const shards = [...new Set([...events.keys(), ...jobs.keys()])].sort((a, b) => a - b);
+  return shards.map((shard) => ({ shard, events: events.get(shard) ?? 0, jobs: jobs.get(shard) ?? 0 }));
+}
+
+/** Raises the heads of every touched shard. Shard → its first free number for events. */
+export async function takeNumbers(sql: Sql, counts: readonly ShardCount[], place: Place): Promise<ReadonlyMap<number, number>> {
   const firsts = new Map<number, number>();
-  for (const [shard, count] of countsOf(targets)) {
-    const head = sql.dialect === 'mysql' ? await raiseHeadMysql(sql, shard, count, place) : await raiseHeadPostgres(sql, shard, count, place.tables);
-    firsts.set(shard, head - count + 1);
+  for (const count of counts) {
+    const head = sql.dialect === 'mysql' ? await raiseHeadMysql(sql, count, place) : await raiseHeadPostgres(sql, count, place.tables);
+    firsts.set(count.shard, head - count.events + 1);
   }
   return firsts;
 }
 
-async function raiseHeadPostgres(sql: Sql, shard: number, count: number, tables: TableNames): Promise<number> {
-  const [row] = await sql.query<{ head: string }[]>(`UPDATE ${tables.shard} SET head = head + ? WHERE shard = ? RETURNING head`, [count, shard]);
+/** Of the same UPDATE, where the unit has jobs in sequences of this shard. */
+export const raisedJobs = ({ jobs }: ShardCount): string => (jobs === 0 ? '' : `, job_head = job_head + ${jobs}`);
+
+async function raiseHeadPostgres(sql: Sql, count: ShardCount, tables: TableNames): Promise<number> {
+  const { events, shard } = count;
+  const [row] = await sql.query<{ head: string }[]>(`UPDATE ${tables.shard} SET head = head + ?${raisedJobs(count)} WHERE shard = ? RETURNING head`, [events, shard]);
   if (!row) throw shardMissing(shard, tables);
   return Number(row.head);
 }
 
-async function raiseHeadMysql(sql: Sql, shard: number, count: number, place: Place): Promise<number> {
-  const text = `UPDATE ${place.tables.shard} SET head = LAST_INSERT_ID(head + ?) WHERE shard = ?`;
+async function raiseHeadMysql(sql: Sql, count: ShardCount, place: Place): Promise<number> {
+  const { events, shard } = count;
+  const text = `UPDATE ${place.tables.shard} SET head = LAST_INSERT_ID(head + ?)${raisedJobs(count)} WHERE shard = ?`;
   try {
-    const { insertId, affectedRows } = await sql.query<{ insertId: number | string; affectedRows: number }>(text, [count, shard]);
+    const { insertId, affectedRows } = await sql.query<{ insertId: number | string; affectedRows: number }>(text, [events, shard]);
     if (affectedRows === 0) throw shardMissing(shard, place.tables);
     return Number(insertId);
   } catch (error) {

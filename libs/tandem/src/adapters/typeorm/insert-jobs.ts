@@ -10,7 +10,7 @@ export async function insertJobs(sql: Sql, jobs: readonly NewJob[], tables: Tabl
   for (const chunk of insertChunks(jobs, (job) => Buffer.byteLength(job.payload) + Buffer.byteLength(job.metadata))) {
     for (const id of sql.dialect === 'mysql' ? await insertMysql(sql, chunk, tables) : await insertPostgres(sql, chunk, tables)) inserted.add(id);
   }
-  return jobs.filter(({ id }) => inserted.has(id)).map(({ id, queue }) => ({ id, epoch: 0, queue }));
+  return jobs.filter(({ id }) => inserted.has(id)).map(({ id, queue, priority }) => ({ id, epoch: 0, queue, priority }));
 }
 
 async function insertPostgres(sql: Sql, jobs: readonly NewJob[], tables: TableNames): Promise<string[]> {
@@ -27,10 +27,14 @@ async function insertMysql(sql: Sql, jobs: readonly NewJob[], tables: TableNames
 }
 
 function insertText(sql: Sql, jobs: readonly NewJob[], tables: TableNames): { text: string; params: unknown[] } {
-  const { now, later } = expressionsOf(sql.dialect);
-  const row = `(?, ?, ?, ?, ?, ?, 'waiting', 0, 0, ${later}, ${now})`;
+  const { now, later, time } = expressionsOf(sql.dialect);
+  const row = ({ runAt, sequenceKey }: NewJob) => `(?, ?, ?, ?, ?, ?, ?, '${sequenceKey === null ? 'waiting' : 'held'}', ?, 0, 0, ${runAt ? '?' : later}, ${now})`;
+  const columns = 'id, name, queue, payload, metadata, dedupe_key, sequence_key, state, priority, attempts, epoch, run_at, created_at';
   return {
-    text: `INSERT INTO ${tables.job} (id, name, queue, payload, metadata, dedupe_key, state, attempts, epoch, run_at, created_at) VALUES ${jobs.map(() => row).join(', ')}`,
-    params: jobs.flatMap(({ id, name, queue, payload, metadata, dedupeKey, delayMs }) => [id, name, queue, payload, metadata, dedupeKey, Math.round(delayMs)]),
+    text: `INSERT INTO ${tables.job} (${columns}) VALUES ${jobs.map(row).join(', ')}`,
+    params: jobs.flatMap(({ id, name, queue, payload, metadata, dedupeKey, sequenceKey, priority, delayMs, runAt }) => [
+      ...[id, name, queue, payload, metadata, dedupeKey, sequenceKey, priority],
+      runAt ? time(runAt.getTime() * 1_000) : Math.round(delayMs),
+    ]),
   };
 }

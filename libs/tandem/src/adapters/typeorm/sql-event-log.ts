@@ -16,11 +16,12 @@ import {
 import type { CommandOutcome } from '../../events/command-outcome.js';
 import { TandemError } from '../../kernel/errors.js';
 import { currentUnit, type Unit } from '../../kernel/unit-of-work.js';
-import { append } from './append.js';
+import { append, type AppendRequest } from './append.js';
 import { appendBlock, appendLastBlock, fitsInBlock, refuseOutsideTransaction } from './append-block.js';
 import { closeHoles } from './close-holes.js';
 import { expressionsOf } from './dialect.js';
 import { slices } from './insert-chunks.js';
+import { takeUnnumbered } from './job-sequences.js';
 import { readStream } from './read-stream.js';
 import { repeated } from './repeated.js';
 import { commitWith, sqlAt, sqlOf, type Dialect, type Sql } from './sql.js';
@@ -76,19 +77,22 @@ export class SqlEventLog extends EventLog {
   }
 
   async append(unit: Unit, events: readonly PendingEvent[], outcomes: readonly CommandOutcome[] = []): Promise<readonly StoredEvent[]> {
-    if (events.length + outcomes.length === 0) return [];
+    return events.length + outcomes.length === 0 ? [] : this.appendAll(unit, { events, outcomes, jobs: takeUnnumbered(unit) });
+  }
+
+  private async appendAll(unit: Unit, request: AppendRequest): Promise<readonly StoredEvent[]> {
     const sql = sqlOf(unit);
-    const request = { events, outcomes };
     const place = { dataSource: this.dataSource, tables: this.tables };
     const onMariaDb = await this.onMariaDb(sql);
-    if (onMariaDb && events.length > 0 && fitsInBlock(request)) return appendBlock(sql, request, this.tables);
+    if (onMariaDb && request.events.length > 0 && fitsInBlock(request)) return appendBlock(sql, request, this.tables);
     if (onMariaDb) await refuseOutsideTransaction(sql);
     return append(sql, request, place);
   }
 
   override async appendLast(unit: Unit, events: readonly PendingEvent[], outcomes: readonly CommandOutcome[] = []): Promise<readonly AppendedEvent[]> {
-    const request = { events, outcomes };
-    if (events.length + outcomes.length === 0 || !fitsInBlock(request) || !(await this.onMariaDb(sqlOf(unit)))) return this.append(unit, events, outcomes);
+    if (events.length + outcomes.length === 0) return [];
+    const request = { events, outcomes, jobs: takeUnnumbered(unit) };
+    if (!fitsInBlock(request) || !(await this.onMariaDb(sqlOf(unit)))) return this.appendAll(unit, request);
     return appendLastBlock((text, params) => commitWith(unit, text, params), request, this.tables);
   }
 

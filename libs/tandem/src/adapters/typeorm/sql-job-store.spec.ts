@@ -7,7 +7,10 @@ import { newId } from '../../kernel/new-id.js';
 import { SqlJobStore } from './sql-job-store.js';
 import { sqlOutside } from './sql.js';
 
-const newJob = (): NewJob => ({ id: newId(), name: 'orders.confirm', queue: 'mail', payload: '{}', metadata: '{}', dedupeKey: null, delayMs: 0 });
+const newJob = (): NewJob => ({
+  ...{ id: newId(), name: 'orders.confirm', queue: 'mail', payload: '{}', metadata: '{}' },
+  ...{ dedupeKey: null, delayMs: 0, priority: 0, sequenceKey: null },
+});
 
 describe.each(sqlBackends())('SqlJobStore on $name', (backend) => {
   let db: TandemDatabase;

@@ -1,10 +1,13 @@
 import type { DataSource } from 'typeorm';
-import { JobStore, type ClaimedJob, type JobState, type JobSummary, type JobTicket, type NewJob } from '../../jobs/job-store.js';
+import { JobStore, type ChangedJob, type ClaimedJob, type DelayedTicket, type JobState, type JobSummary, type JobTicket, type NewJob } from '../../jobs/job-store.js';
 import { TandemError } from '../../kernel/errors.js';
 import type { Unit } from '../../kernel/unit-of-work.js';
+import { countsOf, takeNumbers } from './append.js';
 import { expressionsOf } from './dialect.js';
 import { slices } from './insert-chunks.js';
 import { insertJobs } from './insert-jobs.js';
+import { discardJob, rescheduleJob } from './job-changes.js';
+import { numberAtCommit, releaseHeads, takeUnnumbered, writeNumbers } from './job-sequences.js';
 import { repeated } from './repeated.js';
 import { shortText } from './short-text.js';
 import { sqlOf, sqlOutside, type Sql } from './sql.js';
@@ -39,7 +42,17 @@ export class SqlJobStore extends JobStore {
   }
 
   async insert(unit: Unit, jobs: readonly NewJob[]): Promise<readonly JobTicket[]> {
-    return insertJobs(sqlOf(unit), jobs, this.tables);
+    const tickets = await insertJobs(sqlOf(unit), jobs, this.tables);
+    const inserted = new Set(tickets.map(({ id }) => id));
+    const sequenced = jobs.filter(({ id, sequenceKey }) => sequenceKey !== null && inserted.has(id));
+    numberAtCommit(unit, sequenced, (own) => this.number(own));
+    return tickets;
+  }
+
+  private async number(unit: Unit): Promise<void> {
+    const jobs = takeUnnumbered(unit);
+    await takeNumbers(sqlOf(unit), countsOf(new Map(), jobs), { dataSource: this.dataSource, tables: this.tables });
+    await writeNumbers(sqlOf(unit), jobs, this.tables);
   }
 
   async withDedupeKey(unit: Unit, dedupeKey: string): Promise<string | undefined> {
@@ -51,7 +64,7 @@ export class SqlJobStore extends JobStore {
   async claim(ticket: JobTicket, leaseMs: number): Promise<ClaimedJob | undefined> {
     const epoch = ticket.epoch + 1;
     return this.alone(async (sql) => {
-      const { now, later, text } = expressionsOf(sql.dialect);
+      const { as, now, later, text } = expressionsOf(sql.dialect);
       const { affectedRows } = await sql.query<Affected>(
         `UPDATE ${this.tables.job} SET state = 'running', epoch = ?, attempts = attempts + 1, run_at = ${later}
          WHERE id = ? AND epoch = ? AND (state = 'waiting' OR (state = 'running' AND run_at <= ${now}))`,
@@ -59,7 +72,7 @@ export class SqlJobStore extends JobStore {
       );
       if (affectedRows === 0) return undefined;
       const [job] = await sql.query<ClaimedJob[]>(
-        `SELECT id, epoch, queue, name, ${text('payload')} AS payload, ${text('metadata')} AS metadata, attempts FROM ${this.tables.job} WHERE id = ? AND epoch = ?`,
+        `SELECT id, epoch, queue, priority, name, ${text('payload')} AS payload, ${text('metadata')} AS metadata, attempts, sequence_key AS ${as('sequenceKey')} FROM ${this.tables.job} WHERE id = ? AND epoch = ?`,
         [ticket.id, epoch],
       );
       return job;
@@ -98,18 +111,22 @@ export class SqlJobStore extends JobStore {
     }
   }
 
+  release(sequenceKeys?: readonly string[]): Promise<readonly DelayedTicket[]> {
+    return this.alone((sql) => releaseHeads(sql, sequenceKeys, this.tables));
+  }
+
   async due(queues: readonly string[], overdueMs: number, limit: number): Promise<readonly JobTicket[]> {
     if (queues.length === 0) return [];
     return sqlOutside(this.dataSource, async (sql) => {
       const { earlier } = expressionsOf(sql.dialect);
       const select = (state: JobState): string =>
-        `(SELECT id, epoch, queue, run_at FROM ${this.tables.job} WHERE queue = ? AND state = '${state}' AND run_at <= ${earlier} ORDER BY run_at, id LIMIT ?)`;
+        `(SELECT id, epoch, queue, priority, run_at FROM ${this.tables.job} WHERE queue = ? AND state = '${state}' AND run_at <= ${earlier} ORDER BY priority, run_at, id LIMIT ?)`;
       // A limit for each queue: one that nobody works off must not hide what is due in the others.
       const rows = await sql.query<(JobTicket & { run_at: unknown })[]>(
-        `${queues.map(() => `${select('waiting')} UNION ALL ${select('running')}`).join(' UNION ALL ')} ORDER BY run_at, id`,
+        `${queues.map(() => `${select('waiting')} UNION ALL ${select('running')}`).join(' UNION ALL ')} ORDER BY priority, run_at, id`,
         queues.flatMap((queue) => [queue, overdueMs, limit, queue, 0, limit]),
       );
-      return rows.map(({ id, epoch, queue }) => ({ id, epoch, queue }));
+      return rows.map(({ id, epoch, queue, priority }) => ({ id, epoch, queue, priority }));
     });
   }
 
@@ -133,19 +150,16 @@ export class SqlJobStore extends JobStore {
         `UPDATE ${this.tables.job} SET state = 'waiting', attempts = 0, finished_at = NULL, run_at = ${expressionsOf(sql.dialect).now} WHERE id = ? AND state = 'parked'`,
         [id],
       );
-      return affectedRows === 0 ? [] : sql.query<JobTicket[]>(`SELECT id, epoch, queue FROM ${this.tables.job} WHERE id = ?`, [id]);
+      return affectedRows === 0 ? [] : sql.query<JobTicket[]>(`SELECT id, epoch, queue, priority FROM ${this.tables.job} WHERE id = ?`, [id]);
     });
   }
 
-  async discard(id: string, reason: string): Promise<boolean> {
-    const { affectedRows } = await this.alone((sql) => {
-      const { now } = expressionsOf(sql.dialect);
-      return sql.query<Affected>(
-        `UPDATE ${this.tables.job} SET state = 'discarded', last_error = ?, run_at = ${now}, finished_at = ${now} WHERE id = ? AND state IN ('waiting', 'parked')`,
-        [shortText(reason), id],
-      );
-    });
-    return affectedRows > 0;
+  discard(unit: Unit, id: string, reason: string): Promise<ChangedJob> {
+    return discardJob(sqlOf(unit), { id, reason: shortText(reason) }, this.tables);
+  }
+
+  reschedule(unit: Unit, id: string, runAt?: Date): Promise<ChangedJob> {
+    return rescheduleJob(sqlOf(unit), { id, runAt }, this.tables);
   }
 
   async sweep(keepDoneMs: number): Promise<number> {
@@ -171,13 +185,15 @@ export class SqlJobStore extends JobStore {
       `UPDATE ${this.tables.job} SET state = 'waiting', attempts = attempts - ?, last_error = ?, run_at = ${expressionsOf(sql.dialect).later} WHERE id = ? AND epoch = ? AND state = 'running'`,
       [uncounted, shortText(error), Math.round(retryInMs), ticket.id, ticket.epoch],
     );
-    return affectedRows === 0 ? undefined : { id: ticket.id, epoch: ticket.epoch, queue: ticket.queue };
+    const { id, epoch, queue, priority } = ticket;
+    return affectedRows === 0 ? undefined : { id, epoch, queue, priority };
   }
 
+  /** A job that is done leaves its sequence; a parked one keeps its place. */
   private async end(sql: Sql, ticket: JobTicket, state: 'done' | 'parked', error: string | null): Promise<boolean> {
     const { now } = expressionsOf(sql.dialect);
     const { affectedRows } = await sql.query<Affected>(
-      `UPDATE ${this.tables.job} SET state = ?, last_error = ?, run_at = ${now}, finished_at = ${now} WHERE id = ? AND epoch = ? AND state = 'running'`,
+      `UPDATE ${this.tables.job} SET state = ?, last_error = ?, run_at = ${now}, finished_at = ${now}${state === 'done' ? ', sequence_key = NULL' : ''} WHERE id = ? AND epoch = ? AND state = 'running'`,
       [state, error, ticket.id, ticket.epoch],
     );
     return affectedRows > 0;

@@ -5,6 +5,7 @@ import { isTandemError, TandemError } from '../../kernel/errors.js';
 import { currentUnit, UnitOfWork, type Unit, type UnitKind, type UnitOptions } from '../../kernel/unit-of-work.js';
 import { useFor } from './acquire.js';
 import { IdleWatch } from './idle-watch.js';
+import { numberingOf } from './job-sequences.js';
 import type { NamedDataSources } from './named-data-sources.js';
 import { isStaleConnection } from './pooled-connection.js';
 import { isConnectionLost, isDiskFull, isRetryable } from './sql-errors.js';
@@ -150,6 +151,9 @@ export class TypeOrmUnitOfWork extends UnitOfWork {
       const value = await unit.perform(() => work(unit));
       if (unit.kind === 'write') for (const step of this.commitSteps) await unit.perform(() => this.stepOf(unit, step));
       if (unit.kind === 'write' && this.lastStep) await unit.perform(() => this.stepOf(unit, this.lastStep!));
+      // Of jobs that have not taken their numbers with events.
+      const numbering = numberingOf(unit);
+      if (numbering) await unit.perform(() => this.stepOf(unit, numbering));
       unit.end();
       if (unit.isBegun) await connection.commit();
       return { ok: true, value };

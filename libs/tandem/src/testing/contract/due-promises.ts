@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import type { JobTicket } from '../../jobs/job-store.js';
 import type { Promises } from './contract-case.js';
 import { upTo } from './expectations.js';
-import { done, insert, type JobsUnderTest, newJob, NO_LEASE_MS, running, stateOf, waiting } from './jobs-under-test.js';
+import { discard, done, insert, type JobsUnderTest, newJob, NO_LEASE_MS, running, stateOf, waiting } from './jobs-under-test.js';
 
 const idsOf = (tickets: readonly { readonly id: string }[]): string[] => tickets.map(({ id }) => id);
 const plain = (tickets: readonly JobTicket[]): JobTicket[] => tickets.map((ticket) => ({ ...ticket }));
@@ -43,7 +43,7 @@ export const duePromises: Promises<JobsUnderTest> = {
     const kept = [await waiting(subject), await running(subject), await running(subject)];
     await jobs.fail(kept[2]!, 'no', undefined);
     const [first, second, third] = [await done(subject), await done(subject), await waiting(subject)];
-    await jobs.discard(third.id, 'a test');
+    await discard(subject, third.id);
     assert.equal(await jobs.sweep(60_000), 0);
     assert.equal(await jobs.sweep(0), 3);
     for (const { id } of [first, second, third]) assert.equal(await stateOf(subject, id), undefined);

@@ -2,15 +2,15 @@ import assert from 'node:assert/strict';
 import { newId } from '../../kernel/new-id.js';
 import type { Promises } from './contract-case.js';
 import { eventually, hasFields, refusesWith, upTo } from './expectations.js';
-import { insert, type JobsUnderTest, LEASE_MS, newJob, NO_LEASE_MS, running, stateOf, waiting } from './jobs-under-test.js';
+import { discard, insert, type JobsUnderTest, LEASE_MS, newJob, NO_LEASE_MS, running, stateOf, waiting } from './jobs-under-test.js';
 
 const STALE = 'TANDEM_JOB_STALE';
 
 export const insertPromises: Promises<JobsUnderTest> = {
   'insert returns tickets in order, and leaves out jobs whose dedupe key is there': async (subject) => {
     const [a, b, c] = [newJob({ dedupeKey: 'k1' }), newJob({ dedupeKey: 'k2' }), newJob()];
-    assert.deepEqual(await insert(subject, a, b), [a, b].map(({ id, queue }) => ({ id, epoch: 0, queue }))); // prettier-ignore
-    assert.deepEqual(await insert(subject, newJob({ dedupeKey: 'k1' }), c, newJob({ dedupeKey: 'k2' })), [{ id: c.id, epoch: 0, queue: 'mail' }]);
+    assert.deepEqual(await insert(subject, a, b), [a, b].map(({ id, queue }) => ({ id, epoch: 0, queue, priority: 0 }))); // prettier-ignore
+    assert.deepEqual(await insert(subject, newJob({ dedupeKey: 'k1' }), c, newJob({ dedupeKey: 'k2' })), [{ id: c.id, epoch: 0, queue: 'mail', priority: 0 }]);
     const twins = await insert(subject, newJob({ dedupeKey: 'k3' }), newJob({ dedupeKey: 'k3' }), newJob({ dedupeKey: 'K3' }));
     assert.equal(twins.length, 2);
     assert.deepEqual(await subject.jobs.counts(), [{ name: 'orders.confirm', state: 'waiting', count: 5 }]);
@@ -64,7 +64,7 @@ export const claimJobPromises: Promises<JobsUnderTest> = {
     const job = newJob({ payload: '{"big":9007199254740993,"x":"ü\'\\u0000"}' });
     const [ticket] = await insert(subject, job);
     const { id, name, queue, payload, metadata } = job;
-    assert.deepEqual({ ...(await subject.jobs.claim(ticket!, LEASE_MS)) }, { id, epoch: 1, queue, name, payload, metadata, attempts: 1 });
+    assert.deepEqual({ ...(await subject.jobs.claim(ticket!, LEASE_MS)) }, { id, epoch: 1, queue, priority: 0, name, payload, metadata, attempts: 1, sequenceKey: null });
     assert.equal(await stateOf(subject, id), 'running');
   },
 
@@ -137,7 +137,7 @@ export const endPromises: Promises<JobsUnderTest> = {
     const { jobs } = subject;
     const ticket = await running(subject);
     const next = await jobs.fail(ticket, `Error: ${'x'.repeat(3_000)}`, 60_000.5);
-    assert.deepEqual({ ...next }, { id: ticket.id, epoch: 1, queue: 'mail' });
+    assert.deepEqual({ ...next }, { id: ticket.id, epoch: 1, queue: 'mail', priority: 0 });
     assert.deepEqual(await jobs.due(['mail'], 0, 10), []);
     const [listed] = await jobs.list('waiting', 10);
     hasFields(listed, { id: ticket.id, attempts: 1 });
@@ -156,7 +156,7 @@ export const endPromises: Promises<JobsUnderTest> = {
     assert.deepEqual(listed.map((job) => ({ ...job })), [{ id: ticket.id, name: 'orders.confirm', queue: 'mail', state: 'parked', attempts: 1, lastError: 'no' }]); // prettier-ignore
     assert.equal(await jobs.claim(ticket, LEASE_MS), undefined);
     const [again, ...more] = await jobs.retryParked(ticket.id);
-    assert.deepEqual([{ ...again }, more], [{ id: ticket.id, epoch: 1, queue: 'mail' }, []]);
+    assert.deepEqual([{ ...again }, more], [{ id: ticket.id, epoch: 1, queue: 'mail', priority: 0 }, []]);
     assert.deepEqual(await jobs.retryParked(ticket.id), []);
     hasFields(await jobs.claim(again!, LEASE_MS), { attempts: 1, epoch: 2 });
   },
@@ -172,8 +172,8 @@ export const endPromises: Promises<JobsUnderTest> = {
     const { jobs } = subject;
     const [a, b, c] = [await waiting(subject), await running(subject), await running(subject)];
     await jobs.fail(b, 'no', undefined);
-    assert.deepEqual([await jobs.discard(a.id, 'a test'), await jobs.discard(b.id, 'a test'), await jobs.discard(c.id, 'a test')], [true, true, false]);
-    assert.deepEqual([await jobs.discard(a.id, 'again'), await jobs.discard(newId(), 'nobody')], [false, false]);
+    assert.deepEqual([await discard(subject, a.id), await discard(subject, b.id), await discard(subject, c.id)], ['changed', 'changed', 'running']);
+    assert.deepEqual([await discard(subject, a.id), await discard(subject, newId())], ['ended', 'missing']);
     assert.equal(await jobs.claim(a, LEASE_MS), undefined);
     assert.deepEqual(await jobs.retryParked(b.id), []);
     const told = (await jobs.list('discarded', 10)).map(({ id, lastError }) => [id, lastError]);

@@ -1,4 +1,5 @@
-import type { JobState, JobStore, JobTicket, NewJob } from '../../jobs/job-store.js';
+import assert from 'node:assert/strict';
+import type { JobChange, JobState, JobStore, JobTicket, NewJob } from '../../jobs/job-store.js';
 import { newId } from '../../kernel/new-id.js';
 import type { UnitOfWork } from '../../kernel/unit-of-work.js';
 
@@ -15,7 +16,7 @@ export const NO_LEASE_MS = 0;
 
 export const newJob = (own: Partial<NewJob> = {}): NewJob => ({
   ...{ id: newId(), name: 'orders.confirm', queue: 'mail', payload: '{"total":1.10}', metadata: '{"correlationId":"c"}' },
-  ...{ dedupeKey: null, delayMs: 0 },
+  ...{ dedupeKey: null, delayMs: 0, priority: 0, sequenceKey: null },
   ...own,
 });
 
@@ -24,9 +25,17 @@ export const insert = ({ jobs, units }: JobsUnderTest, ...rows: NewJob[]): Promi
 export const waiting = async (subject: JobsUnderTest, own?: Partial<NewJob>): Promise<JobTicket> => (await insert(subject, newJob(own)))[0]!;
 
 export async function running(subject: JobsUnderTest, own?: Partial<NewJob>, leaseMs = LEASE_MS): Promise<JobTicket> {
-  const { id, epoch, queue } = (await subject.jobs.claim(await waiting(subject, own), leaseMs))!;
-  return { id, epoch, queue };
+  return claimed(subject, await waiting(subject, own), leaseMs);
 }
+
+export async function claimed({ jobs }: JobsUnderTest, ticket: JobTicket, leaseMs = LEASE_MS): Promise<JobTicket> {
+  const job = await jobs.claim(ticket, leaseMs);
+  assert.ok(job, `job ${ticket.id} cannot be claimed`);
+  const { id, epoch, queue, priority } = job;
+  return { id, epoch, queue, priority };
+}
+
+export const discard = async ({ jobs, units }: JobsUnderTest, id: string): Promise<JobChange> => (await units.run((unit) => jobs.discard(unit, id, 'a test'))).change;
 
 export async function done(subject: JobsUnderTest): Promise<JobTicket> {
   const ticket = await running(subject);
@@ -34,7 +43,7 @@ export async function done(subject: JobsUnderTest): Promise<JobTicket> {
   return ticket;
 }
 
-const STATES: readonly JobState[] = ['waiting', 'running', 'done', 'parked', 'discarded'];
+const STATES: readonly JobState[] = ['waiting', 'held', 'running', 'done', 'parked', 'discarded'];
 
 export async function stateOf({ jobs }: JobsUnderTest, id: string): Promise<JobState | undefined> {
   for (const state of STATES) if ((await jobs.list(state, 1_000)).some((job) => job.id === id)) return state;

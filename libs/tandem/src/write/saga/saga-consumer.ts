@@ -6,8 +6,9 @@ import type { Unit } from '../../kernel/unit-of-work.js';
 import { type ConsumedEvent, type Consumer, EventFailure } from '../../events/consumer.js';
 import { factsOfEvent } from '../../events/event-metadata.js';
 import { onMarks, type OnMark } from '../../events/on.js';
-import { type JobOutbox, newJob } from '../../jobs/job-outbox.js';
+import type { JobOutbox } from '../../jobs/job-outbox.js';
 import type { NewJob } from '../../jobs/job-store.js';
+import { newJob } from '../../jobs/new-job.js';
 import { durableSagaOf } from './durable-saga.js';
 
 type Handler = (event: object, metadata: ConsumedEvent['metadata']) => unknown;
@@ -52,7 +53,7 @@ async function jobsOf({ handlerTimeoutMs, instance, marks, saga }: RunningSaga, 
       // Looked up at each call, so that a spy on the instance is seen.
       const returned = runWithMessage(facts, () => commandsOf((instance as Record<string, Handler>)[method]!(event, metadata)), {});
       for (const command of await inTime(returned, handlerTimeoutMs, `${instance.constructor.name}.${method}`))
-        jobs.push(newJob(command, facts, `${saga}:${stored.eventId}:${method}:${jobs.length}`));
+        jobs.push(newJob(command, facts, { dedupeKey: `${saga}:${stored.eventId}:${method}:${jobs.length}` }));
     }
   } catch (cause) {
     throw new EventFailure(stored, cause);

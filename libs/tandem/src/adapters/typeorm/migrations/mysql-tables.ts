@@ -75,9 +75,10 @@ export const mysqlTables = (tables: TableNames): readonly string[] => [
     payload ${JSON_TEXT} NOT NULL,
     metadata ${JSON_TEXT} NOT NULL,
     dedupe_key ${id(250)} NULL,
-    sequence_key ${id(200)} NULL,
+    sequence_key ${id(265)} NULL,
     sequence_no BIGINT NULL,
     state ${id(20)} NOT NULL,
+    priority INT NOT NULL,
     attempts INT NOT NULL,
     epoch INT NOT NULL,
     run_at DATETIME(6) NOT NULL,
@@ -86,6 +87,7 @@ export const mysqlTables = (tables: TableNames): readonly string[] => [
     finished_at DATETIME(6) NULL,
     UNIQUE KEY ${tables.job}_dedupe (dedupe_key),
     KEY ${tables.job}_due (state, run_at, id),
+    KEY ${tables.job}_queue (queue, state, priority, run_at, id),
     KEY ${tables.job}_sequence (sequence_key, sequence_no)
   ) ${TABLE}`,
   `CREATE TABLE IF NOT EXISTS ${tables.command} (

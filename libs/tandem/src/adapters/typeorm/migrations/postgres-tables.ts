@@ -73,9 +73,10 @@ export const postgresTables = (tables: TableNames): readonly string[] => [
     payload json NOT NULL,
     metadata json NOT NULL,
     dedupe_key ${id(250)} NULL,
-    sequence_key ${id(200)} NULL,
+    sequence_key ${id(265)} NULL,
     sequence_no bigint NULL,
     state ${id(20)} NOT NULL,
+    priority integer NOT NULL,
     attempts integer NOT NULL,
     epoch integer NOT NULL,
     run_at timestamptz NOT NULL,
@@ -85,7 +86,8 @@ export const postgresTables = (tables: TableNames): readonly string[] => [
     CONSTRAINT ${tables.job}_dedupe UNIQUE (dedupe_key)
   )`,
   `CREATE INDEX IF NOT EXISTS ${tables.job}_due ON ${tables.job} (state, run_at, id)`,
-  `CREATE INDEX IF NOT EXISTS ${tables.job}_sequence ON ${tables.job} (sequence_key, sequence_no)`,
+  `CREATE INDEX IF NOT EXISTS ${tables.job}_queue ON ${tables.job} (queue, state, priority, run_at, id)`,
+  `CREATE INDEX IF NOT EXISTS ${tables.job}_sequence ON ${tables.job} (sequence_key, sequence_no) WHERE sequence_key IS NOT NULL`,
   `CREATE TABLE IF NOT EXISTS ${tables.command} (
     scope ${id(64)} NOT NULL,
     command_id ${id(140)} NOT NULL,
