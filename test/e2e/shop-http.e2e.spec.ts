@@ -15,6 +15,49 @@ describe.each(shopStages())('the shop over HTTP on $name', (plan) => {
   }, 240_000);
   afterAll(() => stage?.end(), 60_000);
 
+  describe('a request with an Idempotency-Key', () => {
+    const send = (key: string, path: string, body: unknown, method = 'POST') => shop.send(method, path, body, { 'Idempotency-Key': key });
+
+    it('is answered as the first time, token included, and has one effect: also where the server made the id', async () => {
+      const body = { name: 'Ida Twice', email: 'ida.twice@example.com' };
+      const first = await send('7e1c2a90-ida', '/users', body);
+      expect(first.status).toBe(201);
+      await shop.post('/users', { name: 'Another', email: 'another@example.com' });
+      expect(await send('7e1c2a90-ida', '/users', body)).toEqual(first);
+      const page = await shop.get('/users?search=ida.twice', first.token);
+      expect(page.body.items).toHaveLength(1);
+    });
+
+    it('has one effect when ten are sent at once', async () => {
+      const sent = await Promise.all(Array.from({ length: 10 }, () => send('ten-at-once', '/orders', order('order-ten'))));
+      expect(new Set(sent.map((answer) => JSON.stringify(answer))).size).toBe(1);
+      expect(sent[0]).toMatchObject({ status: 201, body: { id: 'order-ten' } });
+    });
+
+    it('is refused with another body, at another address, and with a key that is none', async () => {
+      expect((await send('once', '/orders', order('order-once'))).status).toBe(201);
+      const conflict = { status: 409, type: expect.stringContaining('application/problem+json') as string, body: { code: 'TANDEM_COMMAND_ID_CONFLICT' } };
+      expect(await send('once', '/orders', order('order-other'))).toMatchObject(conflict);
+      expect(await send('once', '/orders/order-once/cancel', undefined)).toMatchObject(conflict);
+      for (const key of ['', 'a b', 'x'.repeat(129)])
+        expect(await send(key, '/orders', order('order-none'))).toMatchObject({ status: 400, body: { code: 'TANDEM_COMMAND_ID_INVALID' } });
+      expect((await shop.get('/orders/order-other')).status).toBe(404);
+    });
+
+    it('that failed may be sent again', async () => {
+      await shop.post('/users', { id: 'holder', name: 'Holder', email: 'held@example.com' });
+      const body = { id: 'wanter', name: 'Wanter', email: 'held@example.com' };
+      expect(await send('wanted', '/users', body)).toMatchObject({ status: 409, body: { code: 'SHOP_EMAIL_TAKEN' } });
+      await shop.patch('/users/holder', { email: 'let.go@example.com' });
+      for (let i = 0; i < 2; i++) expect(await send('wanted', '/users', body)).toMatchObject({ status: 201, body: { id: 'wanter' } });
+    });
+
+    it('is documented', async () => {
+      const { paths } = (await shop.get('/docs-json')).body as { paths: Record<string, Record<string, { parameters: { name: string }[] }>> };
+      for (const path of ['/users', '/orders', '/returns']) expect(paths[path]!.post!.parameters.map(({ name }) => name)).toContain('Idempotency-Key');
+    });
+  });
+
   describe('users', () => {
     it('creates a user and shows it at once to who sends the token back', async () => {
       const created = await shop.post('/users', { id: 'ann', name: 'Ann Archer', email: 'Ann@example.com' });

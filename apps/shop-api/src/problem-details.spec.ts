@@ -14,6 +14,8 @@ describe('problem details', () => {
     [new OptimisticConcurrencyError('order-17', { expected: 4, actual: 5 }), 409, 'TANDEM_CONCURRENCY_CONFLICT'],
     [new TandemError('TANDEM_CONSISTENCY_TIMEOUT', 'too late'), 503, 'TANDEM_CONSISTENCY_TIMEOUT'],
     [new TandemError('TANDEM_TOKEN_INVALID', 'no token'), 400, 'TANDEM_TOKEN_INVALID'],
+    [new TandemError('TANDEM_COMMAND_ID_CONFLICT', 'used before'), 409, 'TANDEM_COMMAND_ID_CONFLICT'],
+    [new TandemError('TANDEM_COMMAND_IN_PROGRESS', 'not done'), 409, 'TANDEM_COMMAND_IN_PROGRESS'],
     [new NotFoundException('Cannot GET /x'), 404, 'ROUTE_NOT_FOUND'],
     [new PayloadTooLargeException(), 413, 'BODY_TOO_LARGE'],
     [new ForbiddenException('not you'), 403, 'FORBIDDEN'],

@@ -1,6 +1,7 @@
 import { Body, Controller, Get, HttpCode, Param, Post } from '@nestjs/common';
 import { CommandBus, QueryBus } from '@nestjs/cqrs';
 import { ApiCreatedResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { AcceptsIdempotencyKey } from '../http/accepts-idempotency-key.js';
 import { found, WrittenAnswer } from '../http/answers.js';
 import { IdParam } from '../http/id-param.js';
 import { OrderAnswer, PlaceOrderBody } from './orders.dto.js';
@@ -17,6 +18,7 @@ export class OrdersController {
   ) {}
 
   @Post()
+  @AcceptsIdempotencyKey()
   @ApiOperation({ summary: 'Places an order; a confirmation mail follows. The same order again is accepted and changes nothing' })
   @ApiCreatedResponse({ type: WrittenAnswer })
   async place(@Body() { orderId, placedAt, customerId, country, lines }: PlaceOrderBody): Promise<WrittenAnswer> {
@@ -32,6 +34,7 @@ export class OrdersController {
   }
 
   @Post(':id/cancel')
+  @AcceptsIdempotencyKey()
   @HttpCode(200)
   @ApiOperation({ summary: 'Cancels an order: its total leaves the sums' })
   @ApiOkResponse({ type: WrittenAnswer })

@@ -1,6 +1,7 @@
 import { Body, Controller, Post } from '@nestjs/common';
 import { CommandBus } from '@nestjs/cqrs';
 import { ApiCreatedResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { AcceptsIdempotencyKey } from '../http/accepts-idempotency-key.js';
 import { WrittenAnswer } from '../http/answers.js';
 import { RecordReturnBody } from './orders.dto.js';
 import { RecordReturn } from './write/record-return.js';
@@ -11,6 +12,7 @@ export class ReturnsController {
   constructor(private readonly commands: CommandBus) {}
 
   @Post()
+  @AcceptsIdempotencyKey()
   @ApiOperation({ summary: 'Records a return. The same return again is accepted and changes nothing' })
   @ApiCreatedResponse({ type: WrittenAnswer })
   async record(@Body() { returnId, recordedAt, customerId, country, lines }: RecordReturnBody): Promise<WrittenAnswer> {

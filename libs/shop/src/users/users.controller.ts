@@ -2,6 +2,7 @@ import { Body, Controller, Delete, Get, Param, Patch, Post, Query } from '@nestj
 import { CommandBus, QueryBus } from '@nestjs/cqrs';
 import { ApiCreatedResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { v7 as uuidv7 } from 'uuid';
+import { AcceptsIdempotencyKey } from '../http/accepts-idempotency-key.js';
 import { found, WrittenAnswer } from '../http/answers.js';
 import { IdParam } from '../http/id-param.js';
 import { CountUsers } from './read/count-users.js';
@@ -22,6 +23,7 @@ export class UsersController {
   ) {}
 
   @Post()
+  @AcceptsIdempotencyKey()
   @ApiOperation({ summary: 'Creates a user; a welcome mail follows' })
   @ApiCreatedResponse({ type: WrittenAnswer })
   create(@Body() body: CreateUserBody): Promise<WrittenAnswer> {
@@ -50,6 +52,7 @@ export class UsersController {
   }
 
   @Patch(':id')
+  @AcceptsIdempotencyKey()
   @ApiOperation({ summary: 'Changes name, e-mail or both, in one unit of work' })
   @ApiOkResponse({ type: WrittenAnswer })
   update(@Param() { id }: IdParam, @Body() body: UpdateUserBody): Promise<WrittenAnswer> {
@@ -57,6 +60,7 @@ export class UsersController {
   }
 
   @Delete(':id')
+  @AcceptsIdempotencyKey()
   @ApiOperation({ summary: 'Deactivates a user' })
   @ApiOkResponse({ type: WrittenAnswer })
   deactivate(@Param() { id }: IdParam): Promise<WrittenAnswer> {
