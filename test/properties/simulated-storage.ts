@@ -119,6 +119,7 @@ export class SimulatedEventLog extends EventLog {
     return session.statement('read events', () => keys.map(({ shard, seq }) => logOf(session, shard)[seq - 1]!));
   }
 
+  override count = () => Promise.reject(new Error('nobody waits for more events here'));
   override closeHole = () => Promise.resolve(0);
   override readStream = () => Promise.reject(new Error('nobody loads a stream here'));
 
@@ -201,6 +202,8 @@ export class SimulatedConsumerStore extends ConsumerStore {
         generation: 1,
         lag: behind.reduce((sum, n) => sum + n, 0),
         laggingShards: shards.filter((shard) => behind[shard]! > 0),
+        lastRunAt: null,
+        readAt: new Date(database.micros / 1_000),
       };
     });
   }
@@ -213,6 +216,7 @@ export class SimulatedConsumerStore extends ConsumerStore {
     if (!unit) await session.commit();
   }
 
+  override noteRun = () => Promise.reject(new Error('nothing is scheduled here'));
   override positions = () => Promise.resolve(new Map());
 
   private async lockRow(session: SimulatedSession, key: string, wait: boolean): Promise<boolean> {

@@ -12,7 +12,7 @@ import { DomainEvent } from '../../libs/tandem/src/events/domain-event.js';
 import { EventCapture } from '../../libs/tandem/src/events/event-capture.js';
 import type { EventLog, StoredEvent } from '../../libs/tandem/src/events/event-log.js';
 import type { WakeUps } from '../../libs/tandem/src/events/wake-ups.js';
-import { WakeUpTransport } from '../../libs/tandem/src/events/wake-up-transport.js';
+import { type WakeUp, WakeUpTransport } from '../../libs/tandem/src/events/wake-up-transport.js';
 import { Clock } from '../../libs/tandem/src/kernel/clock.js';
 import type { UnitOfWork } from '../../libs/tandem/src/kernel/unit-of-work.js';
 import { type Fate, SimulatedDatabase, SimulatedProcess, type SimulatedSession } from './simulated-database.js';
@@ -69,7 +69,7 @@ const MOMENTS_AFTERWARDS = 60;
 export class World {
   private readonly database: SimulatedDatabase;
   private readonly faults = new Map<string, { kind: Fault['kind']; times: number }>();
-  private readonly listeners = new Map<string, (consumer: string) => Promise<void>>();
+  private readonly listeners = new Map<string, (wakeUp: WakeUp) => Promise<void>>();
   private writing = 0;
 
   constructor(
@@ -214,7 +214,7 @@ export class World {
 
   private wake(): void {
     const [first] = this.listeners.values();
-    void this.database.moment('a wake-up').then(() => first?.('counted'));
+    void this.database.moment('a wake-up').then(() => first?.({ consumer: 'counted', forced: false }));
   }
 
   private async settled(): Promise<void> {
@@ -241,11 +241,12 @@ export class World {
 }
 
 class SimulatedTransport extends WakeUpTransport {
-  constructor(private readonly onListen: (handler: (consumer: string) => Promise<void>) => void) {
+  constructor(private readonly onListen: (handler: (wakeUp: WakeUp) => Promise<void>) => void) {
     super();
   }
   override signal = () => Promise.resolve();
-  override listen(handler: (consumer: string) => Promise<void>): Promise<void> {
+  override arrange = () => Promise.resolve();
+  override listen(handler: (wakeUp: WakeUp) => Promise<void>): Promise<void> {
     this.onListen(handler);
     return Promise.resolve();
   }

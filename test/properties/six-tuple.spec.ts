@@ -13,7 +13,12 @@ import { clubEntities, clubProviders, Do, messageOf, Refused } from './cqrs-appl
 import { type Answer, type Command, deltaC, deltaQ, nobody, nothing, type Outcome, project, type Query, type ReadModel, type WriteModel } from './cqrs-model.js';
 
 /** One of each kind that there is: a new kind does not compile until it stands here. */
-const strategies: Readonly<Record<SyncStrategy['kind'], SyncStrategy>> = { immediate: SyncStrategy.immediate(), eventual: SyncStrategy.eventual() };
+const strategies: Readonly<Record<SyncStrategy['kind'], SyncStrategy>> = {
+  immediate: SyncStrategy.immediate(),
+  eventual: SyncStrategy.eventual(),
+  batched: SyncStrategy.batched(5, { maxWaitMs: 60_000 }),
+  scheduled: SyncStrategy.scheduled({ cron: '0 0 1 1 *' }),
+};
 
 type Step =
   | { readonly does: 'command'; readonly command: Command; readonly waits: boolean }

@@ -101,6 +101,7 @@ export class MemoryEventLog extends EventLog {
   }
   override readKeys = () => Promise.resolve([]);
   override closeHole = () => Promise.resolve(0);
+  override count = () => Promise.resolve({ nowMicros: 0, waiting: [] });
   override readStreamKeys = () => Promise.resolve([]);
   override readEvents = () => Promise.resolve([]);
   override readStream(tenant: string, stream: string) {
@@ -128,6 +129,7 @@ export class MemoryConsumerStore extends ConsumerStore {
   override claim = () => Promise.resolve(undefined);
   override advance = () => Promise.resolve();
   override status = () => Promise.resolve([]);
+  override noteRun = () => Promise.resolve();
   override setState = () => Promise.resolve();
   override positions = () => Promise.resolve(new Map());
 }
@@ -205,6 +207,7 @@ class MemoryWakeUps extends WakeUpTransport {
     super();
   }
   override signal = () => Promise.resolve();
+  override arrange = () => Promise.resolve();
   override listen(): Promise<void> {
     this.transports.asked.push('listen');
     return Promise.resolve();

@@ -20,7 +20,7 @@ export { DomainEvent, type DomainEventOptions, type StreamName } from './events/
 export { ExpectedVersion } from './events/expected-version.js';
 export type { EventMetadata, Position } from './events/event-log.js';
 export { type KeyOf, On, type OnOptions, type RowKey } from './events/on.js';
-export { Consumers } from './events/consumers.js';
+export { type ConsumerOverview, Consumers } from './events/consumers.js';
 export type { Retired } from './events/retired.js';
 export { DeadLetters, type InspectedDeadLetter } from './events/dead-letters.js';
 export type { DeadLetter, DeadLetterState } from './events/dead-letter-store.js';
@@ -29,7 +29,7 @@ export type { DeadLetter, DeadLetterState } from './events/dead-letter-store.js'
 export { Projection, type ProjectionOptions } from './read/projection/projection.js';
 export { Delta } from './read/projection/delta.js';
 export { OnDelta, type OnDeltaOptions } from './read/projection/on-delta.js';
-export { SyncStrategy } from './read/projection/sync-strategy.js';
+export { type BatchedOptions, type ScheduledOptions, SyncStrategy } from './read/projection/sync-strategy.js';
 export { Reads } from './read/query/reads.js';
 export { CacheResult, type CacheResultOptions } from './read/query-cache/cache-result.js';
 
@@ -76,6 +76,8 @@ export {
 export { DeadLetterStore, type NewDeadLetter } from './events/dead-letter-store.js';
 export {
   type AppendedEvent,
+  type CountRequest,
+  type Counts,
   type EventKey,
   EventLog,
   type Heads,
@@ -90,7 +92,8 @@ export {
   type StreamRead,
 } from './events/event-log.js';
 export type { StorageTypes } from './events/storage-types.js';
-export { WakeUpTransport } from './events/wake-up-transport.js';
+export type { BatchedRuns, RunCondition, Schedule, ScheduledRuns, Waiting } from './events/run-condition.js';
+export { type ScheduledWakeUps, type WakeUp, WakeUpTransport } from './events/wake-up-transport.js';
 export { type ChangedJob, type ClaimedJob, type DelayedTicket, type JobState, JobStore, type JobSummary, type JobTicket, type NewJob } from './jobs/job-store.js';
 export { CommandStore, type NewCommand, type RecordedCommand } from './write/command/command-store.js';
 export type { CommandKey, CommandOutcome } from './events/command-outcome.js';

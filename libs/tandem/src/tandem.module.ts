@@ -30,6 +30,7 @@ import { ConsumerSettings } from './events/consumer-settings.js';
 import { Consumers } from './events/consumers.js';
 import { DeadLetters } from './events/dead-letters.js';
 import { EventCapture } from './events/event-capture.js';
+import { ForcedRuns } from './events/forced-runs.js';
 import { TandemEventBus } from './events/tandem-event-bus.js';
 import { WakeUps } from './events/wake-ups.js';
 import { DurableJobs } from './jobs/durable-jobs.js';
@@ -84,6 +85,7 @@ const SERVICES: readonly Type<object>[] = [
   EventCapture,
   WakeUps,
   ConsumerRuntime,
+  ForcedRuns,
   Consumers,
   DeadLetters,
   JobOutbox,

@@ -5,6 +5,7 @@ import { noSuchOption } from './kernel/known-options.js';
 import type { Retired } from './events/retired.js';
 import { HANDLER_TIMEOUT_MS } from './kernel/in-time.js';
 import type { Identity } from './kernel/request-settings.js';
+import { SYNC_KINDS, type SyncStrategy } from './read/projection/sync-strategy.js';
 import { LoggingInterceptor } from './telemetry/logging.interceptor.js';
 
 export type TandemRole = 'all' | 'api' | 'worker';
@@ -55,6 +56,11 @@ export interface TandemSettings {
    * A consumer that was registered more than a day ago and vanished refuses the start until it stands here; one that lost an event type does not run until that stands here.
    */
   readonly retired?: Retired;
+  /**
+   * Projection → its sync strategy, instead of the one in its code: `{ 'sales.by-country': SyncStrategy.scheduled({ everyMs: 60_000 }) }`. Default none.
+   * It may differ from process to process, as in a rolling restart.
+   */
+  readonly syncStrategies?: Readonly<Record<string, SyncStrategy>>;
   /** A job whose worker does not renew its lease for this long goes to another worker, in milliseconds. Default 10,000. */
   readonly jobLeaseMs?: number;
   /** Done and discarded jobs are kept this long, in milliseconds. Default 7 days. */
@@ -103,6 +109,7 @@ const DEFAULTS: Required<Omit<TandemSettings, Unset>> = {
   consumerBackoffMs: 500,
   handlerTimeoutMs: HANDLER_TIMEOUT_MS,
   retired: {},
+  syncStrategies: {},
   jobLeaseMs: 10_000,
   keepDoneJobsMs: 7 * 24 * 60 * 60 * 1_000,
   keepCommandIdsMs: 7 * 24 * 60 * 60 * 1_000,
@@ -133,6 +140,9 @@ function isRetired(value: unknown): boolean {
   return Object.keys(rest).length === 0 && areNames(consumers) && typeof types === 'object' && types !== null && Object.values(types).every(areNames);
 }
 
+const areStrategies = (value: unknown): boolean =>
+  typeof value === 'object' && value !== null && Object.values(value).every((each) => SYNC_KINDS.includes((each as { kind?: unknown } | null)?.kind as SyncStrategy['kind']));
+
 const EXPECTED: Record<keyof TandemSettings, Expectation> = {
   role: oneOf('all', 'api', 'worker'),
   unitOfWork: oneOf('all', 'opt-in'),
@@ -151,6 +161,7 @@ const EXPECTED: Record<keyof TandemSettings, Expectation> = {
   consumerBackoffMs: wholeNumber(0),
   handlerTimeoutMs: wholeNumber(1),
   retired: { what: "{ consumers?: ['name'], types?: { 'consumer': ['type'] } }", holds: isRetired },
+  syncStrategies: { what: "{ 'projection': SyncStrategy.… }", holds: areStrategies },
   jobLeaseMs: wholeNumber(100),
   keepDoneJobsMs: wholeNumber(0),
   keepCommandIdsMs: wholeNumber(0),

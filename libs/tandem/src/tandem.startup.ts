@@ -60,7 +60,7 @@ export class TandemStartup {
       ...eventNameProblems(provided),
       ...queuedCommandProblems(provided),
       ...unitOfWorkProblems(provided, this.units),
-      ...projectionProblems(projections, this.rows, this.units.readDataSource),
+      ...projectionProblems(projections, this.rows, { readDataSource: this.units.readDataSource, syncStrategies: this.settings.syncStrategies }),
       ...queryProblems(queries, projections),
       ...rules.problems,
     ];
@@ -92,9 +92,11 @@ export class TandemStartup {
     for (const result of results) if (result.status === 'rejected') new Logger('Tandem').error(`Stopping: ${String(result.reason)}`);
   }
 
-  private consumerOf({ instance, type }: DeclaredConsumer): Consumer {
-    const { handlerTimeoutMs, retired } = this.settings;
-    const consumer = durableSagaOf(type) ? sagaConsumer(instance!, this.outbox, handlerTimeoutMs) : projectionConsumer(instance!, this.rows, handlerTimeoutMs);
+  private consumerOf({ instance, name, type }: DeclaredConsumer): Consumer {
+    const { handlerTimeoutMs, retired, syncStrategies } = this.settings;
+    const consumer = durableSagaOf(type)
+      ? sagaConsumer(instance!, this.outbox, handlerTimeoutMs)
+      : projectionConsumer(instance!, this.rows, handlerTimeoutMs, syncStrategies[name]);
     // Where it is only warned of: no command can fold what is in another data source.
     const runBy = this.units.readDataSource === undefined ? consumer.runBy : 'worker';
     return { ...consumer, runBy, retiredTypes: retired.types?.[consumer.name] };

@@ -1,6 +1,7 @@
 import type { Type } from '@nestjs/common';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Consumer } from '../events/consumer.js';
+import type { ForcedRuns } from '../events/forced-runs.js';
 import { ConsumerRegistry } from '../events/consumer-registry.js';
 import type { DeadLetter } from '../events/dead-letter-store.js';
 import type { EventLog } from '../events/event-log.js';
@@ -50,7 +51,7 @@ describe('fresh reads', () => {
     registry.add([project('orders.view', OrderView, 5), project('users.view', UserView, 5), project('sales', class Sales {}, 5, 'halt')]);
     const storage = { logId: LOG } as StorageCheck;
     readSide = new ReadSide(world.store, world.letterStore, world.clock);
-    const freshness = new Freshness(world.units, readSide, world.log, world.clock);
+    const freshness = new Freshness(world.units, readSide, world.log, world.clock, { ask: () => undefined } as unknown as ForcedRuns);
     reads = new SnapshotFreshRead(world.units, freshness, registry, world.log, storage);
     guarantor = new ConsistencyGuarantor(freshness, world.units, registry, storage, {} as EventLog);
   });

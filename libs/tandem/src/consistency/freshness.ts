@@ -4,7 +4,9 @@
  * demands more than its snapshot has spoils the attempt: it is repeated as a whole, with that demand too.
  */
 import { Injectable } from '@nestjs/common';
+import type { Consumer } from '../events/consumer.js';
 import { EventLog } from '../events/event-log.js';
+import { ForcedRuns } from '../events/forced-runs.js';
 import { Clock } from '../kernel/clock.js';
 import { TandemError } from '../kernel/errors.js';
 import { currentMessage } from '../kernel/message-context.js';
@@ -40,6 +42,7 @@ export class Freshness {
     private readonly readSide: ReadSide,
     private readonly log: EventLog,
     private readonly clock: Clock,
+    private readonly forced: ForcedRuns,
   ) {}
 
   /** Outside of any unit. @throws TANDEM_CONSISTENCY_TIMEOUT, TANDEM_CONSISTENCY_HELD, TANDEM_TOKEN_INVALID, and what `work` throws. */
@@ -56,8 +59,14 @@ export class Freshness {
       want = attempt.want;
       if (first) await this.refuseBeyondHeads(want.target);
       const stuck = outcome.look.held.some(({ state }) => state === 'parked');
+      if (!stuck) this.force(want.consumers, outcome.look, first);
       if (stuck || !(await this.untilWorthwhile(want, pauses, signal))) return this.giveUp(want, outcome.look, work);
     }
+  }
+
+  /** Those that would let the wait run out; later the others too, since a wake-up may be lost, or the processes that run them have them wait. */
+  private force(consumers: readonly Consumer[], { lagging }: Look, first: boolean): void {
+    this.forced.ask(consumers.filter(({ name, waitsFor }) => lagging.includes(name) && (waitsFor || !first)));
   }
 
   /** Pauses until another attempt may succeed: many waits share one look at the checkpoints, while each attempt takes a connection. False when the time is up. */

@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Consumer } from '../events/consumer.js';
+import type { ForcedRuns } from '../events/forced-runs.js';
 import { ConsumerRegistry } from '../events/consumer-registry.js';
 import type { StoredEvent } from '../events/event-log.js';
 import { noteWritten } from '../events/written.js';
@@ -31,7 +32,9 @@ describe('tokens and strong commands', () => {
     advance('orders.view', 5);
     const registry = new ConsumerRegistry();
     registry.add([{ name: 'orders.view', kind: 'projection', entities: [], events: [], onError: 'park' } as unknown as Consumer]);
-    const freshness = new Freshness(world.units, new ReadSide(world.store, world.letterStore, world.clock), world.log, world.clock);
+    const freshness = new Freshness(world.units, new ReadSide(world.store, world.letterStore, world.clock), world.log, world.clock, {
+      ask: () => undefined,
+    } as unknown as ForcedRuns);
     guarantor = new ConsistencyGuarantor(freshness, world.units, registry, { logId: LOG } as StorageCheck, {} as EventLog);
     dispatch = new StrongDispatch(guarantor, world.units);
   });

@@ -24,6 +24,8 @@ export interface BatchResult {
   readonly handled: number;
   /** There is more to read at once. */
   readonly more: boolean;
+  /** Everything that the claimed shards held was read, as far as the request goes. */
+  readonly complete?: boolean;
   /** Checkpoints that moved. */
   readonly advanced?: number;
   /** The claim held every shard that lagged. */
@@ -78,6 +80,10 @@ export interface BatchRequest {
   readonly attempt: Attempt;
   /** A failed event that it says yes to is the caller's own: its error goes to the caller. */
   readonly isOwn?: (event: StoredEvent) => boolean;
+  /** Leaves alone what was recorded at this time or later. */
+  readonly untilMicros?: number;
+  /** Runs in the transaction of a batch that was complete. */
+  readonly atEnd?: (unit: Unit) => Promise<void>;
   /** Of a caller that comes again when the claim was busy: what was learnt before somebody else came in between two tries. */
   readonly interrupted?: { lessons?: Lessons };
 }
@@ -113,8 +119,10 @@ export class ConsumerBatch {
         const result = await request.attempt(async (unit) => {
           const claim = await request.claim(unit);
           if (!claim) return undefined;
-          if (claim.checkpoints.length === 0 && claim.wentBack === undefined) return { handled: 0, more: false };
-          return this.handle(unit, request, claim, lessons, (count) => (tried = count));
+          const nothing = claim.checkpoints.length === 0 && claim.wentBack === undefined;
+          const handled = nothing ? { handled: 0, more: false, complete: true } : await this.handle(unit, request, claim, lessons, (count) => (tried = count));
+          if (handled.complete) await request.atEnd?.(unit);
+          return handled;
         });
         if (lessons.outcome) this.streaks.committed(name, lessons.outcome, batchSize);
         if (request.interrupted) request.interrupted.lessons = result ? undefined : { ...lessons, tries: lessons.tries - 1 };
@@ -161,7 +169,7 @@ export class ConsumerBatch {
     if (ahead.some((letter) => letter.state === 'retrying' && !letter.due)) return { handled: 0, more: false };
     forgetPassed(lessons, claim);
     const { batchBytes, batchSize } = settings;
-    const limits = { maxEvents: Math.min(batchSize, lessons.maxEvents), maxBytes: batchBytes };
+    const limits = { maxEvents: Math.min(batchSize, lessons.maxEvents), maxBytes: batchBytes, untilMicros: request.untilMicros };
     const read = await readBatch(unit, log, { types: typesOf(consumer), claim, heads: await request.heads(unit, claim), limits });
     if (read.wentBack !== undefined) return this.halt(unit, consumer, read.wentBack);
     const merged = cutBehindFailures(read, lessons);
@@ -181,6 +189,7 @@ export class ConsumerBatch {
       advanced: checkpoints.length,
       whole: claim.heads !== undefined && claim.heads.heads.size === claim.checkpoints.length,
       more: merged.more && upTo.length === merged.keys.length,
+      complete: !merged.more && upTo.length === merged.keys.length,
       waits: merged.more && merged.keys.length === 0,
       gap: read.gap,
     };

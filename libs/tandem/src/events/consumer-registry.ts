@@ -26,6 +26,10 @@ export class ConsumerRegistry {
     return this.retired.has(name);
   }
 
+  get retiredNames(): readonly string[] {
+    return [...this.retired];
+  }
+
   get consumers(): readonly Consumer[] {
     return [...this.byName.values()];
   }

@@ -1,6 +1,6 @@
 /**
- * Runs the consumers of this process. Three callers, one loop: a wake-up job, the reconciler (which compares heads with
- * checkpoints in SQL, so that no wake-up needs to be reliable), and the command that folds an `immediate` projection.
+ * Runs the consumers of this process. Three callers, one loop: a wake-up job (of an event, or of a schedule), the reconciler (which compares heads
+ * with checkpoints in SQL, so that no wake-up needs to be reliable), and the command that folds an `immediate` projection.
  */
 import { setMaxListeners } from 'node:events';
 import { Injectable, Logger } from '@nestjs/common';
@@ -10,31 +10,27 @@ import { asWorker } from '../kernel/connection-use.js';
 import { UnitOfWork, type Unit } from '../kernel/unit-of-work.js';
 import { CommandFold } from './command-fold.js';
 import { type Consumer, sideOf, typesOf } from './consumer.js';
-import { ConsumerBatch, type BatchPorts, type BatchRequest, type BatchResult } from './consumer-batch.js';
+import { ConsumerBatch, type BatchPorts, type BatchResult } from './consumer-batch.js';
+import { ConsumerRuns } from './consumer-runs.js';
 import { ConsumerRegistry } from './consumer-registry.js';
 import { ConsumerSettings } from './consumer-settings.js';
 import { ConsumerStore } from './consumer-store.js';
 import { type DeadLetter, DeadLetterStore } from './dead-letter-store.js';
 import { DueRetries } from './due-retries.js';
+import { DueRuns } from './due-runs.js';
 import { EventCapture } from './event-capture.js';
-import { EventLog, SHARDS } from './event-log.js';
-import { GapWatch } from './gap-watch.js';
+import { EventLog } from './event-log.js';
 import { Reconciler } from './reconciler.js';
 import { compareWithRegistered, type Retired } from './retired.js';
-import { inGrowingLanes, SingleRuns } from './single-runs.js';
+import { type RunBound, scheduleText } from './run-condition.js';
 import { StopReports } from './stop-reports.js';
 import { StreamRetry } from './stream-retry.js';
-import { WakeUpTransport } from './wake-up-transport.js';
+import { type WakeUp, WakeUpTransport } from './wake-up-transport.js';
 import { WakeUps } from './wake-ups.js';
 
 /** Told after a batch has committed changes of this consumer. */
 export type BatchListener = (consumer: Consumer) => void;
 
-/** How often, and how many milliseconds apart, a busy claim is tried again before it is left to the process that holds it. */
-const BUSY_TRIES = 5;
-const BUSY_PAUSE_MS = 20;
-/** Of a consumer in many lanes, one claim takes no fewer shards than this. */
-const SHARDS_AT_LEAST = 8;
 /** Consumers that one process runs at once. */
 const CONCURRENCY = 4;
 /** Woken ones and reconciled ones. */
@@ -47,17 +43,19 @@ export class ConsumerRuntime {
   private readonly streamRetry: StreamRetry;
   private readonly commandFold: CommandFold;
   private readonly listeners: BatchListener[] = [];
-  private readonly running = new SingleRuns();
   /** Consumer → events that it has handled in this process. */
   private readonly handled = new Map<string, number>();
   private readonly retries: DueRetries;
   private readonly stops = new StopReports();
   private readonly stopping = new AbortController();
-  private reconciler: Promise<void> | undefined;
+  private readonly running: ConsumerRuns;
+  private readonly dueRuns: DueRuns;
+  private readonly reconciler: Reconciler;
+  private reconciling: Promise<void> | undefined;
 
   constructor(
     private readonly units: UnitOfWork,
-    private readonly log: EventLog,
+    log: EventLog,
     private readonly store: ConsumerStore,
     private readonly letters: DeadLetterStore,
     private readonly registry: ConsumerRegistry,
@@ -71,7 +69,11 @@ export class ConsumerRuntime {
     this.batch = new ConsumerBatch(ports);
     this.streamRetry = new StreamRetry(ports);
     this.retries = new DueRetries({ letters, retry: (consumer, letter) => this.retry(consumer, letter), lanes: CONCURRENCY, stop: this.stopping.signal });
-    this.commandFold = new CommandFold(ports, registry, this.batch, (consumer, result) => this.report(consumer, result));
+    const report = (consumer: Consumer, result: BatchResult) => this.report(consumer, result);
+    this.running = new ConsumerRuns({ ...ports, batch: this.batch, clock, lanes: CONCURRENCY, report, stop: this.stopping.signal });
+    this.dueRuns = new DueRuns(ports);
+    this.reconciler = this.newReconciler();
+    this.commandFold = new CommandFold(ports, registry, this.batch, report);
     // Every consumer that runs may be asleep on it.
     setMaxListeners(0, this.stopping.signal);
   }
@@ -109,21 +111,22 @@ export class ConsumerRuntime {
 
   /** Workers only: receives wake-ups and reconciles. */
   async start(): Promise<void> {
-    await this.transport.listen(async (name) => {
-      if (this.registry.has(name) && !this.stopping.signal.aborted) await asWorker(() => this.woken(this.registry.named(name)));
+    await this.transport.listen(async (wakeUp) => {
+      if (this.registry.has(wakeUp.consumer) && !this.stopping.signal.aborted) await asWorker(() => this.woken(this.registry.named(wakeUp.consumer), wakeUp));
     }, CONCURRENCY);
-    this.reconciler = asWorker(() => this.newReconciler().runUntil(this.stopping.signal));
+    void this.arrange();
+    this.reconciling = asWorker(() => this.reconciler.runUntil(this.stopping.signal));
   }
 
   /** True in a process that runs consumers. */
   get isWorking(): boolean {
-    return this.reconciler !== undefined && !this.stopping.signal.aborted;
+    return this.reconciling !== undefined && !this.stopping.signal.aborted;
   }
 
   /** No new batches; resolves when the running ones are done, or after `drainMs`: what a batch has not committed by then another worker reads again. */
   async stop(drainMs: number): Promise<void> {
     this.stopping.abort();
-    const running = Promise.all([this.reconciler, this.running.ended(), this.retries.ended()]);
+    const running = Promise.all([this.reconciling, this.running.ended(), this.retries.ended()]);
     await Promise.all([this.transport.stop(drainMs), this.atMost(drainMs, running)]);
   }
 
@@ -136,9 +139,9 @@ export class ConsumerRuntime {
     }
   }
 
-  /** Runs a consumer until it has nothing to read, or somebody else is at it. @throws what is transient. */
+  /** Runs a consumer, whatever it waits for, until it has nothing to read, or somebody else is at it. @throws what is transient. */
   catchUp(consumer: Consumer): Promise<void> {
-    return this.running.run(consumer.name, () => inGrowingLanes(Math.min(consumer.parallelism, CONCURRENCY), (more) => this.runLane(consumer, more)), this.stopping.signal);
+    return this.running.catchUp(consumer);
   }
 
   /**
@@ -160,12 +163,12 @@ export class ConsumerRuntime {
   }
 
   private newReconciler(): Reconciler {
-    const { clock, letters, registry, store } = this;
-    const catchUp = async (consumer: Consumer, atMostMs: number) => {
+    const { clock, dueRuns, letters, registry, store } = this;
+    const catchUp = async (consumer: Consumer, atMostMs: number, bound?: RunBound) => {
       if (!this.running.has(consumer.name) && this.running.size >= RUNNING_AT_ONCE) return;
       await this.atMost(
         atMostMs,
-        this.reported(consumer.name, () => this.catchUp(consumer)),
+        this.reported(consumer.name, () => this.running.catchUp(consumer, bound)),
       );
     };
     const retry = (consumer: Consumer, atMostMs: number) =>
@@ -173,14 +176,33 @@ export class ConsumerRuntime {
         atMostMs,
         this.reported(consumer.name, () => this.retries.run(consumer)),
       );
-    return new Reconciler({ clock, letters, registry, store, catchUp, retry, reconcileEveryMs: this.settings.reconcileEveryMs });
+    return new Reconciler({ clock, dueRuns, letters, registry, store, catchUp, retry, reconcileEveryMs: this.settings.reconcileEveryMs });
   }
 
   /** An operator's retry of a held stream sends the same message as an event does: where no event is found, letters are looked for. The reconciler looks for them anyway. */
-  private async woken(consumer: Consumer): Promise<void> {
+  private async woken(consumer: Consumer, { forced, schedule }: WakeUp): Promise<void> {
     const before = this.handledBy(consumer);
-    await this.reported(consumer.name, () => this.catchUp(consumer));
-    if (this.handledBy(consumer) === before) await this.reported(consumer.name, () => this.retries.run(consumer));
+    await this.reported(consumer.name, () => (forced ? this.catchUp(consumer) : this.runIfDue(consumer)));
+    if (schedule !== undefined && schedule !== scheduleOf(consumer)) void this.arrange(); // another version of the code did, or Redis was set back
+    if (this.handledBy(consumer) === before && (forced || !consumer.waitsFor)) await this.reported(consumer.name, () => this.retries.run(consumer));
+  }
+
+  private async runIfDue(consumer: Consumer): Promise<void> {
+    const verdict = await this.dueRuns.verdictOn(consumer);
+    if (verdict.runs) await this.running.catchUp(consumer, verdict.bound);
+    else if (verdict.dueInMs !== undefined) this.reconciler.lookWithin(verdict.dueInMs);
+  }
+
+  /** Wake-ups by the clock; where they cannot be arranged, the reconciler knows the slots all the same. */
+  private async arrange(): Promise<void> {
+    const { consumers } = this.registry;
+    const scheduled = consumers.flatMap(({ name, waitsFor }) => (waitsFor?.kind === 'scheduled' ? [{ consumer: name, schedule: waitsFor }] : []));
+    const unscheduled = [...consumers.filter(({ waitsFor }) => waitsFor?.kind !== 'scheduled').map(({ name }) => name), ...this.registry.retiredNames];
+    try {
+      await this.transport.arrange({ scheduled, unscheduled });
+    } catch (error) {
+      this.logger.warn(`Scheduled wake-ups could not be arranged (${String(error)}); workers look for themselves`);
+    }
   }
 
   private handledBy({ name }: Consumer): number {
@@ -197,46 +219,6 @@ export class ConsumerRuntime {
     return moved;
   }
 
-  /** Calls `another` when there is more to read than one batch takes. */
-  private async runLane(consumer: Consumer, another: () => void): Promise<void> {
-    let busy = 0;
-    const gaps = new GapWatch(this.log, this.clock);
-    const interrupted = {};
-    while (!this.stopping.signal.aborted) {
-      const result = await this.runBatch(consumer, interrupted);
-      if (result) {
-        busy = 0;
-        this.report(consumer, result);
-        if (result.more && !result.waits) another();
-        // Of a consumer in several lanes, one claim may have seen only some of the shards.
-        if (!result.more && (consumer.parallelism === 1 || result.whole || !result.advanced)) return;
-        const gapPause = await gaps.pauseAt(result.gap);
-        if (result.waits) await this.clock.sleep(gapPause ?? BUSY_PAUSE_MS, this.stopping.signal);
-      } else {
-        // The holder may have read the heads just before the event that woke us.
-        if (++busy > BUSY_TRIES) return;
-        await this.clock.sleep(BUSY_PAUSE_MS, this.stopping.signal);
-      }
-    }
-  }
-
-  private runBatch(consumer: Consumer, interrupted: BatchRequest['interrupted']): Promise<BatchResult | undefined> {
-    const exclusive = consumer.parallelism === 1;
-    const limit = Math.max(SHARDS_AT_LEAST, Math.ceil(SHARDS / consumer.parallelism));
-    return this.batch.run({
-      consumer,
-      interrupted,
-      claim: (unit) => this.store.claim(unit, { consumer: consumer.name, exclusive, limit, events: exclusive ? undefined : this.settings.batchSize, wait: false }),
-      heads: async (unit, claim) =>
-        claim.heads ??
-        this.log.heads(
-          unit,
-          claim.checkpoints.map(({ shard }) => shard),
-        ),
-      attempt: (work) => this.units.run(work, { kind: 'consumer', side: sideOf(consumer) }),
-    });
-  }
-
   private report(consumer: Consumer, result: BatchResult): void {
     this.handled.set(consumer.name, this.handledBy(consumer) + result.handled);
     if (result.handled > 0) for (const listener of this.listeners) listener(consumer);
@@ -251,3 +233,5 @@ export class ConsumerRuntime {
     }
   }
 }
+
+const scheduleOf = ({ waitsFor }: Consumer): string | undefined => (waitsFor?.kind === 'scheduled' ? scheduleText(waitsFor) : undefined);

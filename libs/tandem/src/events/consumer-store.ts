@@ -68,6 +68,10 @@ export interface ConsumerStatus {
   /** Events between checkpoints and heads, of any type. */
   readonly lag: number;
   readonly laggingShards: readonly number[];
+  /** The slot that a scheduled consumer has last come to the end of, in any process. */
+  readonly lastRunAt: Date | null;
+  /** The database's clock when this was read. */
+  readonly readAt: Date;
 }
 
 /** Port. Who reads the log, and how far they are. */
@@ -86,6 +90,9 @@ export abstract class ConsumerStore {
 
   /** Every registered consumer with its lag: one query, no locks. */
   abstract status(): Promise<readonly ConsumerStatus[]>;
+
+  /** Notes that the run of this slot has come to its end; an earlier slot than the noted one changes nothing. Microseconds since the epoch. */
+  abstract noteRun(unit: Unit, consumer: string, slotMicros: number): Promise<void>;
 
   /** Sets the state, with the reason for an operator. In the unit's transaction, where given. */
   abstract setState(consumer: string, state: ConsumerState, reason: string | null, unit?: Unit): Promise<void>;

@@ -8,6 +8,7 @@ import type { Type } from '@nestjs/common';
 import type { Side, Unit } from '../kernel/unit-of-work.js';
 import { domainEventOf } from './domain-event.js';
 import type { EventMetadata, StoredEvent } from './event-log.js';
+import { conditionText, type RunCondition } from './run-condition.js';
 
 export interface ConsumedEvent {
   readonly event: object;
@@ -44,6 +45,8 @@ export interface Consumer {
   readonly onError: 'park' | 'halt';
   /** `command`: the command that appended folds it before its COMMIT. `worker`: a wake-up does. */
   readonly runBy: 'command' | 'worker';
+  /** Undefined: a worker runs it as soon as it is behind. */
+  readonly waitsFor?: RunCondition;
   /** Entities whose rows a batch changes; cached results that read them go. */
   readonly entities: readonly Type[];
   /** Handles events in order within the unit's transaction. @throws EventFailure naming the event where that is known. */
@@ -55,3 +58,6 @@ export const sideOf = ({ kind }: Consumer): Side => (kind === 'projection' ? 're
 
 /** Stored event types that a consumer handles. */
 export const typesOf = (consumer: Consumer): readonly string[] => consumer.events.map((eventClass) => domainEventOf(eventClass)!.name);
+
+/** For people: when it is brought up to date. */
+export const syncText = ({ runBy, waitsFor }: Consumer): string => (runBy === 'command' ? 'immediate' : waitsFor ? conditionText(waitsFor) : 'eventual');

@@ -1,7 +1,13 @@
 import { Injectable, Logger } from '@nestjs/common';
+import { syncText } from './consumer.js';
 import { ConsumerRegistry } from './consumer-registry.js';
 import { type ConsumerStatus, ConsumerStore } from './consumer-store.js';
 import { WakeUps } from './wake-ups.js';
+
+export interface ConsumerOverview extends ConsumerStatus {
+  /** The sync strategy by which this process runs it, in words; undefined for a consumer that its code does not have. */
+  readonly sync?: string;
+}
 
 /** The operator's view of projections and sagas: how far they are, whether they run. */
 @Injectable()
@@ -15,8 +21,9 @@ export class Consumers {
   ) {}
 
   /** Of every process, by name. */
-  status(): Promise<readonly ConsumerStatus[]> {
-    return this.store.status();
+  async status(): Promise<readonly ConsumerOverview[]> {
+    const { registry } = this;
+    return (await this.store.status()).map((status) => (registry.has(status.consumer) ? { ...status, sync: syncText(registry.named(status.consumer)) } : status));
   }
 
   /**
@@ -36,6 +43,6 @@ export class Consumers {
     const consumer = this.registry.named(name);
     await this.store.setState(name, 'running', null);
     this.logger.log(`${name} was resumed`);
-    this.wakeUps.signal([consumer]);
+    this.wakeUps.force([consumer]);
   }
 }

@@ -96,6 +96,6 @@ export class DeadLetters {
   private async goOn(consumer: Consumer): Promise<void> {
     const status = (await this.store.status()).find(({ consumer: name }) => name === consumer.name);
     if (status?.state === 'halted') await this.store.setState(consumer.name, 'running', null);
-    this.wakeUps.signal([consumer]);
+    this.wakeUps.force([consumer]);
   }
 }

@@ -7,6 +7,7 @@
  */
 import type { Unit } from '../kernel/unit-of-work.js';
 import type { CommandOutcome } from './command-outcome.js';
+import type { Waiting } from './run-condition.js';
 
 /** Fixed when the tables are made. */
 export const SHARDS = 64;
@@ -101,6 +102,23 @@ export interface ShardRange {
   readonly upTo: number;
 }
 
+/** Which events to count: those behind these numbers. */
+export interface CountRequest {
+  /** Shard → number. */
+  readonly after: ReadonlyMap<number, number>;
+  /** Stored types that count as the asker's own. */
+  readonly types: readonly string[];
+  /** Where counting ends: of any type. */
+  readonly upTo: number;
+}
+
+export interface Counts {
+  /** The database's clock, in microseconds since the epoch. */
+  readonly nowMicros: number;
+  /** In the order of the requests. */
+  readonly waiting: readonly Waiting[];
+}
+
 /** A stream's events `from <= seq <= upTo`. */
 export interface StreamRange {
   readonly tenant: string;
@@ -138,6 +156,9 @@ export abstract class EventLog {
 
   /** The keys of these ranges, in order within each shard; with the texts that `inline` asks for. */
   abstract readKeys(unit: Unit, ranges: readonly ShardRange[], inline?: InlineTexts): Promise<readonly ReadKey[]>;
+
+  /** Counts what waits, for several askers in one statement, outside of any unit. */
+  abstract count(requests: readonly CountRequest[]): Promise<Counts>;
 
   /** The keys of one stream from the event at this position to number `upTo` of its shard, in version order. */
   abstract readStreamKeys(unit: Unit, of: StreamRange): Promise<readonly EventKey[]>;

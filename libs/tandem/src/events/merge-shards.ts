@@ -3,6 +3,8 @@ import type { EventKey } from './event-log.js';
 export interface MergeLimits {
   /** Events recorded at this time or later wait for the next read. Microseconds since the epoch. */
   readonly cutMicros: number;
+  /** Events recorded at this time or later are none of this read's. Default: none are. */
+  readonly untilMicros?: number;
   readonly maxEvents: number;
   readonly maxBytes: number;
 }
@@ -47,7 +49,8 @@ export function mergeShards<K extends EventKey>(shards: readonly ShardKeys<K>[],
     let oldest = heap[0]!;
     for (const candidate of heap) if (isBefore(candidate, oldest)) oldest = candidate;
     const key = oldest.shard.keys[oldest.next]!;
-    // Everything else is at least as young, so all of it waits.
+    // Everything else is at least as young, so all of it stays, or waits.
+    if (limits.untilMicros !== undefined && key.recordedAtMicros >= limits.untilMicros) return { keys: merged, more: false };
     if (waits(key, limits.cutMicros)) return { keys: merged, more: true };
     if (merged.length >= limits.maxEvents || (merged.length > 0 && bytes + key.payloadBytes > limits.maxBytes)) return { keys: merged, more: true };
     merged.push(key);

@@ -4,6 +4,8 @@ import type { Consumer } from './consumer.js';
 import { ConsumerRegistry } from './consumer-registry.js';
 import type { ConsumerStatus, ConsumerStore } from './consumer-store.js';
 import type { DeadLetterStore } from './dead-letter-store.js';
+import { DueRuns } from './due-runs.js';
+import type { EventLog } from './event-log.js';
 import { Reconciler } from './reconciler.js';
 
 const nameOf = (number: number): string => `spec.view-${number}`;
@@ -24,7 +26,8 @@ async function looks({ consumers, lag, sleeps }: { readonly consumers: number; r
   const catchUp = vi.fn(() => Promise.resolve());
   const registry = new ConsumerRegistry();
   registry.add(names.map((name) => ({ name, events: [] as Consumer['events'] }) as Consumer));
-  const ports = { store: { status } as unknown as ConsumerStore, letters: { dueConsumers } as unknown as DeadLetterStore, registry, clock, catchUp, retry: catchUp };
+  const store = { status } as unknown as ConsumerStore;
+  const ports = { store, dueRuns: new DueRuns({ store, log: {} as EventLog }), letters: { dueConsumers } as unknown as DeadLetterStore, registry, clock, catchUp, retry: catchUp };
   await new Reconciler({ ...ports, reconcileEveryMs: 1_000 }).runUntil(stop.signal);
   return { pauses, asked: [status.mock.calls.length, dueConsumers.mock.calls.length], ran: catchUp.mock.calls.length };
 }

@@ -17,6 +17,7 @@ class SlowTransport extends WakeUpTransport {
     this.sent.push([...consumers]);
     return new Promise((resolve, reject) => this.open.push({ arrived: resolve, lost: reject }));
   }
+  override arrange = () => Promise.resolve();
   override listen = () => Promise.resolve();
   override stop = () => Promise.resolve();
 

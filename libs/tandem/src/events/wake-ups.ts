@@ -30,6 +30,8 @@ export class WakeUps implements OnModuleDestroy {
   private readonly logger = new Logger('Tandem');
   private readonly paces = new Map<string, Pace>();
   private readonly waiting = new Set<string>();
+  /** Of those, the ones that somebody waits for. */
+  private readonly forced = new Set<string>();
   private timer: NodeJS.Timeout | undefined;
   private sending = false;
   private away = false;
@@ -41,10 +43,16 @@ export class WakeUps implements OnModuleDestroy {
     private readonly settings: ConsumerSettings,
   ) {}
 
-  /** For the consumers that a worker runs. Never throws and never waits. */
+  /** For the consumers that a worker runs, unless they wait for the clock. Never throws and never waits. */
   committed(events: readonly AppendedEvent[]): void {
     const types = new Set(events.map(({ type }) => type));
-    this.signal(this.registry.handling(types).filter(({ runBy }) => runBy === 'worker'));
+    this.signal(this.registry.handling(types).filter(({ runBy, waitsFor }) => runBy === 'worker' && waitsFor?.kind !== 'scheduled'));
+  }
+
+  /** As {@link signal}: they run, whatever they wait for. */
+  force(consumers: readonly Consumer[]): void {
+    for (const { name } of consumers) this.forced.add(name);
+    this.signal(consumers);
   }
 
   signal(consumers: readonly Consumer[]): void {
@@ -99,8 +107,7 @@ export class WakeUps implements OnModuleDestroy {
       this.waiting.delete(name);
     }
     this.sending = true;
-    this.transport
-      .signal(names)
+    this.signalled(names)
       .then(
         () => (this.away = false),
         (error: unknown) => {
@@ -112,5 +119,12 @@ export class WakeUps implements OnModuleDestroy {
         this.sending = false;
         this.sendDue();
       });
+  }
+
+  private async signalled(names: readonly string[]): Promise<void> {
+    const forced = names.filter((name) => this.forced.delete(name));
+    const others = names.filter((name) => !forced.includes(name));
+    if (forced.length > 0) await this.transport.signal(forced, true);
+    if (others.length > 0) await this.transport.signal(others);
   }
 }

@@ -4,7 +4,7 @@
  */
 import { Inject, Injectable, Optional } from '@nestjs/common';
 import { ConsumerRegistry } from '../events/consumer-registry.js';
-import { ConsumerStore, type ConsumerStatus } from '../events/consumer-store.js';
+import { type ConsumerOverview, Consumers } from '../events/consumers.js';
 import type { DeadLetter } from '../events/dead-letter-store.js';
 import { DeadLetters } from '../events/dead-letters.js';
 import { type JobState, JobStore, type JobSummary } from '../jobs/job-store.js';
@@ -20,7 +20,7 @@ const ID = /^[\x20-\x7e]{0,200}$/;
 const NOT_MEASURING = 'Nothing is measured: list MetricsInterceptor in the option `interceptors` of TandemModule.';
 
 export interface OpsStatus {
-  readonly consumers: readonly ConsumerStatus[];
+  readonly consumers: readonly ConsumerOverview[];
   readonly jobs: readonly { readonly name: string; readonly state: JobState; readonly count: number }[];
   /** Out of attempts, newest first; at most 100. */
   readonly parkedJobs: readonly JobSummary[];
@@ -39,7 +39,7 @@ const isId = (value: unknown): value is string => typeof value === 'string' && I
 export class OpsService {
   constructor(
     private readonly analyzer: PerformanceAnalyzer,
-    private readonly consumers: ConsumerStore,
+    private readonly consumers: Consumers,
     private readonly registry: ConsumerRegistry,
     private readonly letters: DeadLetters,
     private readonly jobs: JobStore,

@@ -5,7 +5,7 @@ import { of } from 'rxjs';
 import { afterEach, describe, expect, it } from 'vitest';
 import { memoryAdapters } from '../../../../test/support/memory-adapters.js';
 import { ConsumerRegistry } from '../events/consumer-registry.js';
-import { ConsumerStore } from '../events/consumer-store.js';
+import { Consumers } from '../events/consumers.js';
 import { DeadLetters } from '../events/dead-letters.js';
 import { JobStore } from '../jobs/job-store.js';
 import { Clock } from '../kernel/clock.js';
@@ -35,18 +35,20 @@ class SecondGuard implements CanActivate {
 }
 
 const retries: object[] = [];
-const status = [{ consumer: 'orders.order-view', kind: 'projection', state: 'running', reason: null, generation: 1, lag: 3, laggingShards: [5] }];
+const status = [
+  { consumer: 'orders.order-view', kind: 'projection', state: 'running', reason: null, generation: 1, lag: 3, laggingShards: [5], sync: 'batched: 500 events or 2000 ms' },
+];
 const analyzer = new PerformanceAnalyzer(new Clock());
 const room = (token: Type | (abstract new () => unknown), value: object) => ({ provide: token, useValue: value });
 @Module({
   providers: [
-    room(ConsumerStore, { status: () => Promise.resolve(status) }),
+    room(Consumers, { status: () => Promise.resolve(status) }),
     room(ConsumerRegistry, { has: (name: string) => name === 'orders.order-view' }),
     room(JobStore, { counts: () => Promise.resolve([{ name: 'mail', state: 'done', count: 2 }]), list: () => Promise.resolve([]) }),
     { provide: DeadLetters, useValue: { list: () => Promise.resolve([]), retry: (filter: object) => Promise.resolve(retries.push(filter)) } },
     { provide: PerformanceAnalyzer, useValue: analyzer },
   ],
-  exports: [ConsumerStore, ConsumerRegistry, JobStore, DeadLetters, PerformanceAnalyzer],
+  exports: [Consumers, ConsumerRegistry, JobStore, DeadLetters, PerformanceAnalyzer],
 })
 class Rooms {}
 

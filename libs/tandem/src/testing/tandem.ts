@@ -5,6 +5,7 @@ import { ConsumerRuntime } from '../events/consumer-runtime.js';
 import { ConsumerStore } from '../events/consumer-store.js';
 import { DeadLetterStore } from '../events/dead-letter-store.js';
 import { EventLog } from '../events/event-log.js';
+import { ForcedRuns } from '../events/forced-runs.js';
 import { JobStore } from '../jobs/job-store.js';
 import { Clock } from '../kernel/clock.js';
 import { TandemError } from '../kernel/errors.js';
@@ -12,7 +13,7 @@ import type { TandemCommandBus } from '../write/command/command-bus.js';
 
 export interface TandemTester {
   /**
-   * Resolves when every consequence of what was sent is worked off: the commands of this process answered, projections and sagas
+   * Resolves when every consequence of what was sent is worked off, also by projections that would wait for more or for their schedule: the commands of this process answered, projections and sagas
    * at the head of the log, no job waiting or running, no event waiting for its next try.
    * @throws TANDEM_NOT_IDLE naming what is stuck: at once for what is parked or halted, after `timeoutMs` (default 10,000) for the rest.
    */
@@ -81,9 +82,10 @@ async function look(get: Get): Promise<Findings> {
 /** What is still running after that long is looked at again, and named when the time is up. */
 async function catchUp(get: Get, atMostMs: number): Promise<void> {
   const runtime = get(ConsumerRuntime);
-  if (!runtime.isWorking) return;
+  const { consumers } = get(ConsumerRegistry);
+  if (!runtime.isWorking) return get(ForcedRuns).ask(consumers.filter(({ waitsFor }) => waitsFor));
   const done = new AbortController();
-  const all = Promise.all(get(ConsumerRegistry).consumers.map((consumer) => runtime.catchUp(consumer)));
+  const all = Promise.all(consumers.map((consumer) => runtime.catchUp(consumer)));
   await Promise.race([all, get(Clock).sleep(Math.max(atMostMs, 0), done.signal)]).finally(() => done.abort());
 }
 

@@ -70,7 +70,7 @@ describe.each(places)('BullMQ on $name', { timeout: 60_000 }, ({ open }) => {
     const { wakeUps } = await start();
     await wakeUps.signal(['early']);
     const woken: string[] = [];
-    await wakeUps.listen((consumer) => Promise.resolve(void woken.push(consumer)), 4);
+    await wakeUps.listen(({ consumer }) => Promise.resolve(void woken.push(consumer)), 4);
     await wakeUps.signal(['one', 'two', 'one']);
     await vi.waitFor(() => expect(woken.toSorted()).toEqual(['early', 'one', 'two']), eventually);
   });
@@ -236,7 +236,7 @@ describe.runIf(redis)('a Redis that is wiped', () => {
 
     const received = new Set<string>();
     await jobs.work('mail', 1, ({ id }) => Promise.resolve(void received.add(`job ${id}`)));
-    await wakeUps.listen((consumer) => Promise.resolve(void received.add(`wake-up ${consumer}`)), 1);
+    await wakeUps.listen(({ consumer }) => Promise.resolve(void received.add(`wake-up ${consumer}`)), 1);
     await vi.waitFor(async () => expect(await left()).toBe('0,0,0,0'), eventually);
     await vi.waitFor(async () => {
       if (received.size < 2) await Promise.all([jobs.add([ticket('mail', 'torn')]), wakeUps.signal(['torn'])]);

@@ -40,7 +40,7 @@ describe.runIf(OwnRedis.available)('while Redis is away', () => {
     const { wakeUps, jobs } = await start();
     const woken: string[] = [];
     const received: string[] = [];
-    await wakeUps.listen((consumer) => Promise.resolve(void woken.push(consumer)), 2);
+    await wakeUps.listen(({ consumer }) => Promise.resolve(void woken.push(consumer)), 2);
     await jobs.work('mail', 2, ({ id }) => Promise.resolve(void received.push(id)));
     await wakeUps.signal(['before']);
     await jobs.add([{ id: 'before', epoch: 0, queue: 'mail' }]);
@@ -67,7 +67,7 @@ describe.runIf(OwnRedis.available)('while Redis is away', () => {
   it('lets the application start, and works once it is there', async () => {
     const { wakeUps } = await start();
     const woken: string[] = [];
-    await wakeUps.listen((consumer) => Promise.resolve(void woken.push(consumer)), 1);
+    await wakeUps.listen(({ consumer }) => Promise.resolve(void woken.push(consumer)), 1);
     await expect(wakeUps.signal(['early'])).rejects.toMatchObject(UNAVAILABLE);
     await redis.start();
     await vi.waitFor(() => wakeUps.signal(['late']), eventually);

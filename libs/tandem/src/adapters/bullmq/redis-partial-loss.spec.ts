@@ -98,7 +98,7 @@ describe.runIf(OwnRedis.available)('Redis forgets', () => {
     now += WINDOW_MS;
     await wakeUps.signal(['orders']);
     const woken: string[] = [];
-    await wakeUps.listen((consumer) => Promise.resolve(void woken.push(consumer)), 1);
+    await wakeUps.listen(({ consumer }) => Promise.resolve(void woken.push(consumer)), 1);
     await vi.waitFor(() => expect(woken).toContain('orders'), eventually);
   });
 });

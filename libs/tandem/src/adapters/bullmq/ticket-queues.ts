@@ -16,9 +16,16 @@ export class TicketQueues {
   constructor(private readonly server: QueueServer) {}
 
   /** @throws TANDEM_QUEUE_UNAVAILABLE at once while the server is known to be away, else when it does not answer in time. */
-  async add(queue: string, tickets: readonly NewTicket[]): Promise<void> {
+  add(queue: string, tickets: readonly NewTicket[]): Promise<void> {
+    return this.on(queue, `adding to ${queue}`, async (opened) => {
+      await opened.addBulk([...tickets]);
+    });
+  }
+
+  /** Runs `work` on an open queue. @throws as {@link add}. */
+  async on(queue: string, what: string, work: (opened: TicketQueue) => Promise<void>): Promise<void> {
     try {
-      await within(this.server.answerWithinMs, `adding to ${queue}`, this.addNow(queue, tickets));
+      await within(this.server.answerWithinMs, what, this.onNow(queue, work));
       this.server.outage.over();
     } catch (error) {
       if (error instanceof LateAnswer) this.server.suspect();
@@ -32,14 +39,14 @@ export class TicketQueues {
     }
   }
 
-  private async addNow(queue: string, tickets: readonly NewTicket[]): Promise<void> {
+  private async onNow(queue: string, work: (opened: TicketQueue) => Promise<void>): Promise<void> {
     await this.server.prepare();
     let opened = this.open.get(queue);
     if (!opened) {
       opened = this.openQueue(queue);
       this.open.set(queue, opened);
     }
-    await (await opened).addBulk([...tickets]);
+    await work(await opened);
   }
 
   /** BullMQ remembers a failed first connection for ever, so such a queue is thrown away. */

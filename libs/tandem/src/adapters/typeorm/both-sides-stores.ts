@@ -63,6 +63,10 @@ export class BothSidesConsumerStore extends ConsumerStore {
     return this.at(unit).advance(unit, claim, checkpoints);
   }
 
+  noteRun(unit: Unit, consumer: string, slotMicros: number): Promise<void> {
+    return this.at(unit).noteRun(unit, consumer, slotMicros);
+  }
+
   setState(consumer: string, state: ConsumerState, reason: string | null, unit?: Unit): Promise<void> {
     return this.projections.of(this.stores, consumer).setState(consumer, state, reason, unit);
   }

@@ -2,7 +2,7 @@ import type { DataSource } from 'typeorm';
 import { logWentBack } from '../../events/batch-read.js';
 import type { EventLog } from '../../events/event-log.js';
 import type { Unit } from '../../kernel/unit-of-work.js';
-import { type Lagging, SqlConsumerStore, type StatusRow } from './sql-consumer-store.js';
+import { type Lagging, SqlConsumerStore, statusColumns, type StatusRow } from './sql-consumer-store.js';
 import { sqlOf, sqlOutside } from './sql.js';
 import type { TableNames } from './table-names.js';
 
@@ -41,7 +41,7 @@ export class ReadSideConsumerStore extends SqlConsumerStore {
     const { consumer, checkpoint } = this.tables;
     const rows = await sqlOutside(this.dataSource, (sql) =>
       sql.query<(Omit<StatusRow, 'behind'> & { readonly seq: number | string | null })[]>(
-        `SELECT c.name, c.kind, c.state, c.state_reason, c.live_generation, p.shard, p.seq FROM ${consumer} c
+        `SELECT ${statusColumns(sql)}, p.shard, p.seq FROM ${consumer} c
          LEFT JOIN ${checkpoint} p ON p.consumer = c.name AND p.generation = c.live_generation ORDER BY c.name, p.shard`,
       ),
     );

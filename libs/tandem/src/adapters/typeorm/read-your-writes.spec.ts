@@ -14,6 +14,7 @@ import { ConsumerRuntime } from '../../events/consumer-runtime.js';
 import { DomainEvent } from '../../events/domain-event.js';
 import { EventCapture } from '../../events/event-capture.js';
 import type { WakeUpTransport } from '../../events/wake-up-transport.js';
+import type { ForcedRuns } from '../../events/forced-runs.js';
 import type { WakeUps } from '../../events/wake-ups.js';
 import { Clock } from '../../kernel/clock.js';
 import { isTandemError, type TandemErrorCode } from '../../kernel/errors.js';
@@ -97,7 +98,7 @@ describe.each(sqlBackends())('reading your writes on $name', (backend) => {
     const settings = { ...{ batchSize: 100, batchBytes: 1e6, reconcileEveryMs: 1e6, wakeUpWindowMs: 25 }, consumerAttempts: 1, consumerBackoffMs: 1, drainTimeoutMs: 1_000 };
     runtime = new ConsumerRuntime(units, log, store, letters, registry, settings, capture, { committed: () => undefined } as unknown as WakeUps, {} as WakeUpTransport, clock);
     await runtime.register([notes]);
-    const freshness = new Freshness(units, new ReadSide(store, letters, clock), log, clock);
+    const freshness = new Freshness(units, new ReadSide(store, letters, clock), log, clock, { ask: () => undefined } as unknown as ForcedRuns);
     guarantor = new ConsistencyGuarantor(freshness, units, registry, storage, log);
     const reads = new SnapshotFreshRead(units, freshness, registry, log, storage);
     cache = new QueryCache(reads);

@@ -29,6 +29,9 @@ export interface StatusRow extends ConsumerRow {
   readonly name: string;
   readonly kind: string;
   readonly state_reason: string | null;
+  /** Microseconds since the epoch. */
+  readonly last_run: number | string | null;
+  readonly read_at: number | string;
   readonly shard: number | null;
   readonly behind: number | string | null;
 }
@@ -114,6 +117,8 @@ export class SqlConsumerStore extends ConsumerStore {
         generation: row.live_generation,
         lag: 0,
         laggingShards: [],
+        lastRunAt: row.last_run === null ? null : timeOf(row.last_run),
+        readAt: timeOf(row.read_at),
       };
       if (row.shard !== null) status.laggingShards.push(row.shard);
       found.set(row.name, { ...status, lag: status.lag + Number(row.behind ?? 0) });
@@ -126,11 +131,17 @@ export class SqlConsumerStore extends ConsumerStore {
     const { consumer, checkpoint, shard } = this.tables;
     return sqlOutside(this.dataSource, (sql) =>
       sql.query<StatusRow[]>(
-        `SELECT c.name, c.kind, c.state, c.state_reason, c.live_generation, p.shard, s.head - p.seq AS behind FROM ${consumer} c
+        `SELECT ${statusColumns(sql)}, p.shard, s.head - p.seq AS behind FROM ${consumer} c
          LEFT JOIN (${checkpoint} p JOIN ${shard} s ON s.shard = p.shard AND s.head > p.seq) ON p.consumer = c.name AND p.generation = c.live_generation
          ORDER BY c.name, p.shard`,
       ),
     );
+  }
+
+  async noteRun(unit: Unit, consumer: string, slotMicros: number): Promise<void> {
+    const sql = sqlOf(unit);
+    const slot = expressionsOf(sql.dialect).time(slotMicros);
+    await sql.query(`UPDATE ${this.tables.consumer} SET last_run_at = ? WHERE name = ? AND (last_run_at IS NULL OR last_run_at < ?)`, [slot, consumer, slot]);
   }
 
   async setState(consumer: string, state: ConsumerState, reason: string | null, unit?: Unit): Promise<void> {
@@ -220,5 +231,12 @@ function inParts(lagging: readonly ShardLag[], { limit = SHARDS, events = Infini
   return parts;
 }
 
+/** Of a consumer `c`. */
+export function statusColumns({ dialect }: Pick<Sql, 'dialect'>): string {
+  const { micros, now } = expressionsOf(dialect);
+  return `c.name, c.kind, c.state, c.state_reason, c.live_generation, ${micros('c.last_run_at')} AS last_run, ${micros(now)} AS read_at`;
+}
+
+const timeOf = (micros: number | string): Date => new Date(Math.floor(Number(micros) / 1_000));
 const allShards: readonly number[] = Array.from({ length: SHARDS }, (_, shard) => shard);
 const lockClause = (wait: boolean): string => (wait ? 'FOR UPDATE' : 'FOR UPDATE SKIP LOCKED');

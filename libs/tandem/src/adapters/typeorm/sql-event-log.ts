@@ -1,6 +1,8 @@
 import type { DataSource } from 'typeorm';
 import {
   type AppendedEvent,
+  type CountRequest,
+  type Counts,
   EventLog,
   type EventKey,
   type Heads,
@@ -19,6 +21,7 @@ import { currentUnit, type Unit } from '../../kernel/unit-of-work.js';
 import { append, type AppendRequest } from './append.js';
 import { appendBlock, appendLastBlock, fitsInBlock, refuseOutsideTransaction } from './append-block.js';
 import { closeHoles } from './close-holes.js';
+import { countWaiting } from './count-waiting.js';
 import { expressionsOf } from './dialect.js';
 import { slices } from './insert-chunks.js';
 import { takeUnnumbered } from './job-sequences.js';
@@ -143,6 +146,10 @@ export class SqlEventLog extends EventLog {
           );
     const keys = rows.map(eventOf);
     return sql.dialect === 'mysql' ? keys : keys.sort((a, b) => a.shard - b.shard || a.seq - b.seq);
+  }
+
+  count(requests: readonly CountRequest[]): Promise<Counts> {
+    return this.on(undefined, (sql) => countWaiting(sql, requests, this.tables));
   }
 
   async readStreamKeys(unit: Unit, { tenant, stream, from, upTo }: StreamRange): Promise<readonly EventKey[]> {

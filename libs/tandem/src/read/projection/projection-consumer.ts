@@ -9,6 +9,7 @@ import { FreeProjection } from './free-projection.js';
 import { projectionOf, type ProjectionDefinition } from './projection.js';
 import { RowProjection } from './row-projection.js';
 import type { RowStore } from './row-store.js';
+import { conditionOf, type SyncStrategy } from './sync-strategy.js';
 
 /** Rows that more than one stream may change: an explicit key leads anywhere, and `order-17` and `payment-17` lead to the same row. */
 export const fedBySeveralStreams = (marks: readonly OnMark[]): boolean => marks.some((mark) => mark.kind === 'delta' || mark.options.key !== undefined) || !ofOneCategory(marks);
@@ -23,11 +24,11 @@ function ofOneCategory(marks: readonly OnMark[]): boolean {
 export const mayRunAtOnce = (marks: readonly OnMark[]): boolean => !fedBySeveralStreams(marks) || marks.every((mark) => mark.kind === 'delta');
 
 /**
- * The consumer that an instance of a `@Projection` class declares.
+ * The consumer that an instance of a `@Projection` class declares; with another sync strategy, where one is given.
  * Where `wiringErrors` is `warn`, a parallelism that would lose changes is only reported; it then runs with 1.
  * @throws TANDEM_WIRING when the class has no `@Projection`.
  */
-export function projectionConsumer(instance: object, rows: RowStore, handlerTimeoutMs = HANDLER_TIMEOUT_MS): Consumer {
+export function projectionConsumer(instance: object, rows: RowStore, handlerTimeoutMs = HANDLER_TIMEOUT_MS, sync?: SyncStrategy): Consumer {
   const consumerClass = instance.constructor as Type;
   const definition = projectionOf(consumerClass);
   if (!definition) throw new TandemError('TANDEM_WIRING', `${consumerClass.name} has no @Projection`);
@@ -42,7 +43,7 @@ export function projectionConsumer(instance: object, rows: RowStore, handlerTime
     events: [...new Set(marks.map((mark) => mark.event))],
     version: definition.version,
     startFrom: 'beginning',
-    ...runsAs(definition, marks, rows),
+    ...runsAs(sync ? { ...definition, sync } : definition, marks, rows),
     entities: definition.entity ? [definition.entity as Type] : (definition.tables ?? []),
     handle: (unit, events) => runs.handle(unit, events),
   };
@@ -51,12 +52,14 @@ export function projectionConsumer(instance: object, rows: RowStore, handlerTime
 /** Batches of one projection in each process, where its rows do not depend on one another. */
 const LANES = 4;
 
-function runsAs(definition: ProjectionDefinition, marks: readonly OnMark[], rows: RowStore): Pick<Consumer, 'parallelism' | 'onError' | 'runBy'> {
+function runsAs(definition: ProjectionDefinition, marks: readonly OnMark[], rows: RowStore): Pick<Consumer, 'parallelism' | 'onError' | 'runBy' | 'waitsFor'> {
   const { entity, onError, sync } = definition;
   const severalStreams = entity !== undefined && fedBySeveralStreams(marks);
   const runBy = sync.kind === 'immediate' ? 'command' : 'worker';
   const { parallelism = entity && !severalStreams ? ownRows(entity as Type, runBy, rows) : 1 } = definition;
-  return { parallelism: !entity || mayRunAtOnce(marks) ? parallelism : 1, onError: onError ?? (severalStreams ? 'halt' : 'park'), runBy };
+  // A slot is noted by the batch that comes to its end, which must be the only one.
+  const oneAtATime = sync.kind === 'scheduled' || (entity !== undefined && !mayRunAtOnce(marks));
+  return { parallelism: oneAtATime ? 1 : parallelism, onError: onError ?? (severalStreams ? 'halt' : 'park'), runBy, waitsFor: conditionOf(sync) };
 }
 
 /** Of a projection whose rows have a stream each. */

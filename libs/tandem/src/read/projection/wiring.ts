@@ -6,16 +6,33 @@ import { Delta } from './delta.js';
 import { mayRunAtOnce } from './projection-consumer.js';
 import { projectionOf, type ProjectionDefinition } from './projection.js';
 import type { RowShape, RowStore } from './row-store.js';
+import type { SyncStrategy } from './sync-strategy.js';
 
-/** What is wrong with these projection classes, one sentence each; empty when all is well. Names and events are checked with all other consumers. */
-export function projectionProblems(projections: readonly Type[], rows: RowStore, readDataSource?: string): string[] {
-  const apart = readDataSource === undefined ? [] : projections.flatMap((each) => foldedProblem(each, readDataSource));
-  return [...projections.flatMap((each) => problemsOf(each, rows)), ...apart, ...sharedEntities(projections)];
+/** Names of projections → strategies, instead of the declared ones. */
+export type SyncStrategies = Readonly<Record<string, SyncStrategy>>;
+
+export interface WiringSettings {
+  readonly readDataSource?: string;
+  readonly syncStrategies?: SyncStrategies;
 }
 
-function foldedProblem(projection: Type, readDataSource: string): string[] {
+/** What is wrong with these projection classes, one sentence each; empty when all is well. Names and events are checked with all other consumers. */
+export function projectionProblems(projections: readonly Type[], rows: RowStore, { readDataSource, syncStrategies = {} }: WiringSettings = {}): string[] {
+  const apart = readDataSource === undefined ? [] : projections.flatMap((each) => foldedProblem(each, readDataSource, syncStrategies));
+  return [...projections.flatMap((each) => problemsOf(each, rows)), ...apart, ...strangers(projections, syncStrategies), ...sharedEntities(projections)];
+}
+
+function strangers(projections: readonly Type[], strategies: SyncStrategies): string[] {
+  const names = projections.flatMap((each) => projectionOf(each)?.name ?? []);
+  const known = names.length > 0 ? `there are ${names.join(', ')}` : 'there are none';
+  return Object.keys(strategies).flatMap((name) =>
+    names.includes(name) ? [] : [`\`syncStrategies\` of TandemModule names "${name}", which is no projection of this application; ${known}`],
+  );
+}
+
+function foldedProblem(projection: Type, readDataSource: string, strategies: SyncStrategies): string[] {
   const definition = projectionOf(projection);
-  if (definition?.sync.kind !== 'immediate') return [];
+  if (!definition || (strategies[definition.name] ?? definition.sync).kind !== 'immediate') return [];
   return [
     `@Projection('${definition.name}') on ${projection.name} has SyncStrategy.immediate(), but projections are kept in the data source "${readDataSource}", which would not commit with the command: give it SyncStrategy.eventual(), and ask with Consistency.readYourWrites(token)`,
   ];

@@ -39,6 +39,7 @@ export const mysqlTables = (tables: TableNames): readonly string[] => [
     state_reason VARCHAR(1000) NULL,
     types ${JSON_TEXT} NOT NULL,
     version INT NOT NULL,
+    last_run_at DATETIME(6) NULL,
     created_at DATETIME(6) NOT NULL,
     updated_at DATETIME(6) NOT NULL
   ) ${TABLE}`,

@@ -37,6 +37,7 @@ export const postgresTables = (tables: TableNames): readonly string[] => [
     state_reason varchar(1000) NULL,
     types text NOT NULL,
     version integer NOT NULL,
+    last_run_at timestamptz NULL,
     created_at timestamptz NOT NULL,
     updated_at timestamptz NOT NULL
   )`,
