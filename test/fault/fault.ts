@@ -2,20 +2,20 @@
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { MUTANT_NAMES, type MutantName } from './mutant-names.js';
+import { isMutant, MUTANTS } from './mutants.js';
 import { reportText } from './report.js';
 import { run } from './rig.js';
 
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
 
 const { values } = parseArgs({
-  options: { minutes: { type: 'string', default: '30' }, seed: { type: 'string' }, mutant: { type: 'string' }, only: { type: 'string' }, report: { type: 'string' } },
+  options: { minutes: { type: 'string' }, seed: { type: 'string' }, mutant: { type: 'string' }, only: { type: 'string' }, report: { type: 'string' } },
 });
-const minutes = Number(values.minutes);
+const minutes = Number(values.minutes ?? (values.mutant ? 0.7 : 30));
 const seed = values.seed === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(values.seed);
-const mutant = values.mutant as MutantName | undefined;
+const { mutant } = values;
 if (!(minutes > 0) || !Number.isSafeInteger(seed)) throw new Error('--minutes is a number above 0, and --seed a whole number');
-if (mutant !== undefined && !MUTANT_NAMES.includes(mutant)) throw new Error(`--mutant is one of ${MUTANT_NAMES.join(', ')}`);
+if (mutant !== undefined && !isMutant(mutant)) throw new Error(`--mutant is one of ${Object.keys(MUTANTS).join(', ')}`);
 
 const { folder, report } = await run({ minutes, seed, mutant, only: values.only?.split(','), say });
 say(`\n${reportText(report)}`);

@@ -15,7 +15,7 @@ import type { Role } from './failpoints.js';
 import { FaultProxy } from './fault-proxy.js';
 import { ACCOUNTS, accountId } from './load.js';
 import { MailServer } from './mail-server.js';
-import type { MutantName } from './mutant-names.js';
+import type { MutantName } from './mutants.js';
 import { Place } from './place.js';
 
 export const DATABASE = 'fault';

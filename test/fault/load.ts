@@ -5,16 +5,17 @@ import { Dice } from '../support/dice.js';
 import { type Answer, type Asked, eventsOf, type Poison } from './asked.js';
 import { type Entry, type Ledger } from './ledger.js';
 
-export const ACCOUNTS = 200;
-const USERS = 10;
+export const ACCOUNTS = 1_000;
+const USERS = 20;
 /** A user waits at most this long between two commands. */
 const THINK_MS = 60;
 const ANSWER_WITHIN_MS = 30_000;
 const PAUSE_AFTER_FAILURE_MS = 250;
-/** Of a hundred: commands over many streams, whose append goes statement by statement. */
+/** Of a hundred: commands over many streams, whose append goes statement by statement, and those with many events in few streams. */
 const BULK = 2;
-const BULK_ACCOUNTS = 12;
-const BULK_MOVES = 60;
+const BULK_SIZE = { accounts: 12, moves: 60 };
+const BURST = 5;
+const BURST_SIZE = { accounts: 2, moves: 40 };
 const POISONED = 1;
 const CHANGES = 25;
 const PLACED = 15;
@@ -74,7 +75,8 @@ export class Load {
     const roll = dice.below(100);
     if (roll < PLACED || this.orders.length === 0) return { kind: 'place', id, order: `o${this.next}`, poison: poison() };
     if (roll < PLACED + CHANGES) return { kind: 'change', id, order: dice.pick(this.orders), poison: dice.percent(POISONED) ? 'event' : 'none' };
-    if (roll >= 100 - BULK) return { kind: 'move', id, job: false, moves: bulk(dice) };
+    if (roll >= 100 - BULK) return { kind: 'move', id, job: false, moves: movesOf(dice, BULK_SIZE) };
+    if (roll >= 100 - BULK - BURST) return { kind: 'move', id, job: false, moves: movesOf(dice, BURST_SIZE) };
     const [from, to] = [dice.below(ACCOUNTS), dice.below(ACCOUNTS)];
     const amount = 1 + dice.below(100);
     const moves = [
@@ -118,8 +120,8 @@ export class Load {
   }
 }
 
-function bulk(dice: Dice): { account: string; amount: number }[] {
+function movesOf(dice: Dice, { accounts, moves }: { accounts: number; moves: number }): { account: string; amount: number }[] {
   const first = dice.below(ACCOUNTS);
-  const amounts = Array.from({ length: BULK_MOVES / 2 }, () => 1 + dice.below(100));
-  return [...amounts, ...amounts.map((amount) => -amount)].map((amount, index) => ({ account: accountId((first + (index % BULK_ACCOUNTS)) % ACCOUNTS), amount }));
+  const amounts = Array.from({ length: moves / 2 }, () => 1 + dice.below(100));
+  return [...amounts, ...amounts.map((amount) => -amount)].map((amount, index) => ({ account: accountId((first + (index % accounts)) % ACCOUNTS), amount }));
 }

@@ -13,7 +13,7 @@ import { rowViolations } from './invariants/rows.js';
 import { type Violation, violation } from './invariants/violations.js';
 import { Ledger } from './ledger.js';
 import { Load } from './load.js';
-import type { MutantName } from './mutant-names.js';
+import { type MutantName, MUTANTS } from './mutants.js';
 import { planOf } from './plan.js';
 import type { Report } from './report.js';
 import { type Remains, remains, settled } from './settle.js';
@@ -25,11 +25,11 @@ export interface RunOptions {
   /** Only faults with one of these texts in their name. */
   readonly only?: readonly string[];
   readonly say: (line: string) => void;
-  /** How long it may take to come to rest. */
-  readonly settleMs?: number;
 }
 
 const SETTLE_MS = 240_000;
+/** A mutant that does not come to rest is found. */
+const SETTLE_OF_MUTANT_MS = 30_000;
 const PROGRESS_EVERY_MS = 10_000;
 const STOP_WITHIN_MS = 30_000;
 
@@ -57,7 +57,9 @@ export async function run(options: RunOptions): Promise<Run> {
 }
 
 async function underFaults(fleet: Fleet, options: RunOptions): Promise<Report> {
-  const { minutes, only, say, seed, settleMs = SETTLE_MS } = options;
+  const { minutes, mutant, say, seed } = options;
+  const only = options.only ?? (mutant && MUTANTS[mutant].only);
+  const settleMs = mutant ? SETTLE_OF_MUTANT_MS : SETTLE_MS;
   const start = Date.now();
   const ledger = new Ledger();
   const load = new Load(fleet.ports, ledger, seed);
@@ -81,7 +83,7 @@ async function underFaults(fleet: Fleet, options: RunOptions): Promise<Report> {
     return {
       seed,
       minutes,
-      mutant: options.mutant,
+      mutant,
       seconds: Math.round((Date.now() - start) / 1_000),
       clocks: SKEWED_BY,
       events: log.events.length,

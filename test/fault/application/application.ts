@@ -4,12 +4,13 @@ import { NestFactory } from '@nestjs/core';
 import { CommandBus } from '@nestjs/cqrs';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import mysql from 'mysql2';
-import { isTandemError, JobTransport, TandemModule, type TandemJobs, WakeUpTransport } from 'nest-tandem';
+import { isTandemError, JobTransport, TandemModule, type TandemJobs, type TandemSettings, WakeUpTransport } from 'nest-tandem';
 import { bullMqJobs } from 'nest-tandem/bullmq';
 import { tandemDataSource, tandemMigrations, typeOrmStorage } from 'nest-tandem/typeorm';
 import type { DataSourceOptions } from 'typeorm';
 import type { Answer, Asked } from '../asked.js';
 import { Account, Move, MoveHandler } from './accounts.js';
+import { brokenSettings, brokenStorage } from './broken-rules.js';
 import { ConfirmHandler, CountMoveHandler, Effect, Effects, SendMailHandler } from './jobs.js';
 import { JournalLine, JournalProjection } from './journal.js';
 import { Order } from './order-events.js';
@@ -21,14 +22,22 @@ import { Tripwires } from './tripwires.js';
 const entities = [Account, Order, Effect, OrderView, JournalLine, ...followerEntities];
 const commandOf = (asked: Asked) => (asked.kind === 'move' ? new Move(asked) : asked.kind === 'place' ? new Place(asked) : new Change(asked));
 
+/** As an application would have them, but for times: a run of minutes has to see leases end and retries come. */
+const SETTINGS = { interceptors: [], consumerBackoffMs: 50, reconcileEveryMs: 500, jobLeaseMs: 4_000, batchSize: 200 } satisfies TandemSettings;
+
 @Controller()
 class CommandController {
-  constructor(private readonly commands: CommandBus) {}
+  constructor(
+    private readonly commands: CommandBus,
+    private readonly site: Site,
+  ) {}
 
   @Post('command')
   async command(@Body() asked: Asked): Promise<Answer> {
     try {
-      await this.commands.execute(commandOf(asked));
+      const done = this.commands.execute(commandOf(asked));
+      if (this.site.mutant === 'answer-before-commit') done.catch(() => undefined);
+      else await done;
       return { ok: true };
     } catch (error) {
       return { ok: false, code: isTandemError(error) ? error.code : (error as Error).name, message: String(error) };
@@ -53,24 +62,14 @@ export async function startApplication(site: Site, tripwires: Tripwires, { migra
     synchronize: migrate,
     connectTimeout: 5_000,
   });
-  const storage = typeOrmStorage({ queryPoolSize: 2, workerPoolSize: 6 });
+  const storage = brokenStorage(typeOrmStorage({ queryPoolSize: 2, workerPoolSize: 6 }), site.mutant);
   const jobs = watchedJobs(bullMqJobs({ connection: site.redisUrl, queuePrefix: 'fault' }), site, tripwires);
 
   @Module({
     imports: [
       TypeOrmModule.forRootAsync({ useFactory: () => ({ ...dataSource(), retryAttempts: 1 }), dataSourceFactory: tandemDataSource }),
       TypeOrmModule.forFeature(entities),
-      TandemModule.forRoot({
-        storage,
-        jobs,
-        role: site.role,
-        interceptors: [],
-        consumerAttempts: 5,
-        consumerBackoffMs: 50,
-        reconcileEveryMs: 500,
-        jobLeaseMs: 4_000,
-        batchSize: 200,
-      }),
+      TandemModule.forRoot({ storage, jobs, role: site.role, ...SETTINGS, ...brokenSettings(site.mutant) }),
     ],
     controllers: site.role === 'api' ? [CommandController] : [],
     providers: [

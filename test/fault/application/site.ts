@@ -1,5 +1,5 @@
 import type { TandemRole } from 'nest-tandem';
-import type { MutantName } from '../mutant-names.js';
+import type { MutantName } from '../mutants.js';
 
 /** Where a process of the rig finds everything. The class is also its token. */
 export class Site {

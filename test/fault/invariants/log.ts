@@ -68,6 +68,10 @@ export class Log {
     return [
       ...violation('The numbers of a shard have no holes', this.holes()),
       ...violation('The versions of a stream rise by one', this.versionHoles()),
+      ...violation(
+        'Numbers are not taken in vain',
+        this.ofType(VOID).map(({ seq, shard }) => `${shard}/${seq}`),
+      ),
       ...violation('An event is there once', repeated(this.all.map(({ eventId }) => eventId))),
       ...this.commands(ledger),
     ];
