@@ -7,24 +7,27 @@ export interface AskedMove {
   readonly amount: number;
 }
 
-export interface AskedMoves {
-  readonly kind: 'move';
+interface Common {
   readonly id: string;
+  /** Sent with its id, and so again when the outcome is not known. */
+  readonly repeatable: boolean;
+}
+
+export interface AskedMoves extends Common {
+  readonly kind: 'move';
   readonly moves: readonly AskedMove[];
   /** Also queues a job in the same unit of work. */
   readonly job: boolean;
 }
 
-export interface AskedOrder {
+export interface AskedOrder extends Common {
   readonly kind: 'place';
-  readonly id: string;
   readonly order: string;
   readonly poison: Poison;
 }
 
-export interface AskedChange {
+export interface AskedChange extends Common {
   readonly kind: 'change';
-  readonly id: string;
   readonly order: string;
   readonly poison: Poison;
 }

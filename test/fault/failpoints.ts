@@ -34,6 +34,7 @@ const after = (text: RegExp, behind?: RegExp): Statement => ({ text, when: 'afte
 
 export const FAILPOINTS: readonly Failpoint[] = [
   api('command.after-write-update'),
+  api('command.after-id-row', after(/^INSERT IGNORE INTO tandem_command/)),
   api('command.after-publish'),
   api('command.after-job-row', after(/^INSERT INTO tandem_job/)),
   api('append.before-block', before(BLOCK)),

@@ -1,5 +1,5 @@
 /** `npm run test:fault [-- --minutes N --seed S --mutant NAME --only TEXT,TEXT --report FILE]`. Exit code 1 with violations. */
-import { rm, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { isMutant, MUTANTS } from './mutants.js';
@@ -17,12 +17,18 @@ const { mutant } = values;
 if (!(minutes > 0) || !Number.isSafeInteger(seed)) throw new Error('--minutes is a number above 0, and --seed a whole number');
 if (mutant !== undefined && !isMutant(mutant)) throw new Error(`--mutant is one of ${Object.keys(MUTANTS).join(', ')}`);
 
-const { folder, report } = await run({ minutes, seed, mutant, only: values.only?.split(','), say });
+const interrupted = new AbortController();
+process.once('SIGINT', () => {
+  say('ends at once, and compares what is there; again to end without');
+  interrupted.abort();
+});
+
+const { folder, report } = await run({ minutes, seed, mutant, only: values.only?.split(','), say, signal: interrupted.signal });
 say(`\n${reportText(report)}`);
-const file = values.report ?? join(folder, 'report.json');
-await writeFile(file, `${JSON.stringify(report, undefined, 2)}\n`);
 if (report.violations.length > 0) {
-  say(`report: ${file}; logs of the processes: ${folder}; again with --seed ${seed} --minutes ${minutes}`);
+  say(`logs, tables and ledger: ${folder}; again with --seed ${seed} --minutes ${minutes}${mutant ? ` --mutant ${mutant}` : ''}`);
   process.exitCode = 1;
-} else await rm(folder, { recursive: true, force: true });
+}
+const file = values.report ?? (report.violations.length > 0 ? join(folder, 'report.json') : undefined);
+if (file) await writeFile(file, `${JSON.stringify(report, undefined, 2)}\n`);
 process.exit();

@@ -27,9 +27,9 @@ export class Faults {
     private readonly dice: Dice,
   ) {}
 
-  async until(deadline: number, pauseMs = PAUSE_MS): Promise<void> {
+  async until(deadline: number, signal?: AbortSignal): Promise<void> {
     const again: Fault[] = [];
-    while (Date.now() < deadline) {
+    while (Date.now() < deadline && !signal?.aborted) {
       const fault = (this.dice.percent(30) ? again.shift() : undefined) ?? (this.plan.next().value as Fault);
       const happening = this.begin(fault);
       if (happening) {
@@ -39,7 +39,7 @@ export class Faults {
           this.underWay.delete(run);
         });
         this.underWay.add(run);
-        await sleep(pauseMs.least + this.dice.below(pauseMs.most - pauseMs.least));
+        await sleep(PAUSE_MS.least + this.dice.below(PAUSE_MS.most - PAUSE_MS.least));
       } else {
         again.push(fault);
         await sleep(LOOK_EVERY_MS);

@@ -10,7 +10,7 @@ export type Told = 'acknowledged' | 'refused' | 'unknown';
 export interface Entry {
   readonly asked: Asked;
   told: Told;
-  /** Error code, where it was not acknowledged. */
+  /** Error code of the first answer that was no acknowledgement. */
   reason?: string;
 }
 
@@ -19,6 +19,8 @@ export class Ledger {
   readonly counts: Record<Told, number> = { acknowledged: 0, refused: 0, unknown: 0 };
   readonly reasons = new Map<string, number>();
   acknowledgedEvents = 0;
+  /** Acknowledged when they were sent again with the same id. */
+  repeated = 0;
 
   /** Before it is sent: until there is an answer nobody knows. */
   ask(asked: Asked): Entry {

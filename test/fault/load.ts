@@ -3,7 +3,7 @@ import { Agent, request } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Dice } from '../support/dice.js';
 import { type Answer, type Asked, eventsOf, type Poison } from './asked.js';
-import { type Entry, type Ledger } from './ledger.js';
+import type { Entry, Ledger, Told } from './ledger.js';
 
 export const ACCOUNTS = 1_000;
 const USERS = 20;
@@ -11,6 +11,10 @@ const USERS = 20;
 const THINK_MS = 60;
 const ANSWER_WITHIN_MS = 30_000;
 const PAUSE_AFTER_FAILURE_MS = 250;
+/** Of a command with an id, at most. */
+const REPEATS = 40;
+/** Of a hundred. */
+const WITH_ID = 50;
 /** Of a hundred: commands over many streams, whose append goes statement by statement, and those with many events in few streams. */
 const BULK = 2;
 const BULK_SIZE = { accounts: 12, moves: 60 };
@@ -32,6 +36,7 @@ export class Load {
   private readonly agent = new Agent({ keepAlive: true, maxSockets: 64 });
   private readonly orders: string[] = [];
   private running = false;
+  private poisoned = 0;
   private users: Promise<unknown> = Promise.resolve();
   private next = 0;
 
@@ -41,8 +46,10 @@ export class Load {
     private readonly seed: number,
   ) {}
 
-  start(): void {
+  /** @param poisoned how many of a hundred */
+  start(poisoned = POISONED): void {
     this.running = true;
+    this.poisoned = poisoned;
     this.users = Promise.all(Array.from({ length: USERS }, (_, user) => this.user(new Dice(this.seed + user))));
   }
 
@@ -50,13 +57,13 @@ export class Load {
   async stop(): Promise<void> {
     this.running = false;
     await this.users;
-    this.agent.destroy();
+    this.agent.destroy(); // idle connections alone: it makes new ones when it is asked
   }
 
   private async user(dice: Dice): Promise<void> {
     while (this.running) {
       const entry = this.ledger.ask(this.asked(dice));
-      await this.send(entry, dice.pick(this.ports));
+      await this.send(entry, dice);
       if (entry.told === 'acknowledged') this.acknowledged(entry.asked);
       await sleep(entry.told === 'acknowledged' || entry.reason === 'TANDEM_CONCURRENCY_CONFLICT' ? dice.below(THINK_MS) : PAUSE_AFTER_FAILURE_MS);
     }
@@ -70,38 +77,52 @@ export class Load {
   }
 
   private asked(dice: Dice): Asked {
-    const id = `c${++this.next}`;
-    const poison = (): Poison => (dice.percent(POISONED) ? 'event' : dice.percent(POISONED) ? 'job' : 'none');
+    const common = { id: `c${++this.next}`, repeatable: dice.percent(WITH_ID) };
+    const poison = (): Poison => (dice.percent(this.poisoned) ? 'event' : dice.percent(this.poisoned) ? 'job' : 'none');
     const roll = dice.below(100);
-    if (roll < PLACED || this.orders.length === 0) return { kind: 'place', id, order: `o${this.next}`, poison: poison() };
-    if (roll < PLACED + CHANGES) return { kind: 'change', id, order: dice.pick(this.orders), poison: dice.percent(POISONED) ? 'event' : 'none' };
-    if (roll >= 100 - BULK) return { kind: 'move', id, job: false, moves: movesOf(dice, BULK_SIZE) };
-    if (roll >= 100 - BULK - BURST) return { kind: 'move', id, job: false, moves: movesOf(dice, BURST_SIZE) };
+    if (roll < PLACED || this.orders.length === 0) return { kind: 'place', ...common, order: `o${this.next}`, poison: poison() };
+    if (roll < PLACED + CHANGES) return { kind: 'change', ...common, order: dice.pick(this.orders), poison: dice.percent(this.poisoned) ? 'event' : 'none' };
+    if (roll >= 100 - BULK) return { kind: 'move', ...common, job: false, moves: movesOf(dice, BULK_SIZE) };
+    if (roll >= 100 - BULK - BURST) return { kind: 'move', ...common, job: false, moves: movesOf(dice, BURST_SIZE) };
     const [from, to] = [dice.below(ACCOUNTS), dice.below(ACCOUNTS)];
     const amount = 1 + dice.below(100);
     const moves = [
       { account: accountId(from), amount: -amount },
       { account: accountId(to), amount },
     ];
-    return { kind: 'move', id, job: dice.percent(WITH_JOB), moves };
+    return { kind: 'move', ...common, job: dice.percent(WITH_JOB), moves };
   }
 
-  private async send(entry: Entry, port: number): Promise<void> {
+  /** What has an id is sent again until the outcome is known, to any API. */
+  private async send(entry: Entry, dice: Dice): Promise<void> {
+    const first = await this.sendOnce(entry.asked, dice);
+    let { told } = first;
+    for (let tries = 1; told === 'unknown' && entry.asked.repeatable && tries < REPEATS; tries++) {
+      await sleep(PAUSE_AFTER_FAILURE_MS);
+      // Refused: this try has done nothing, and of those before it is still not known.
+      if ((await this.sendOnce(entry.asked, dice)).told === 'acknowledged') told = 'acknowledged';
+    }
+    if (told !== first.told) this.ledger.repeated++;
+    this.ledger.settle(entry, told, first.reason);
+  }
+
+  private async sendOnce(asked: Asked, dice: Dice): Promise<{ told: Told; reason?: string }> {
     try {
-      const answer = await this.post(port, entry.asked);
-      if (answer.ok) this.ledger.settle(entry, 'acknowledged');
-      else this.ledger.settle(entry, UNKNOWN_CODES.includes(answer.code) ? 'unknown' : 'refused', answer.code);
+      const answer = await this.post(dice.pick(this.ports), asked);
+      if (answer.ok) return { told: 'acknowledged' };
+      return { told: UNKNOWN_CODES.includes(answer.code) ? 'unknown' : 'refused', reason: answer.code };
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;
       // Nobody was there to take it.
-      this.ledger.settle(entry, code === 'ECONNREFUSED' ? 'refused' : 'unknown', code ?? message);
+      return { told: code === 'ECONNREFUSED' ? 'refused' : 'unknown', reason: code ?? message };
     }
   }
 
   private post(port: number, asked: Asked): Promise<Answer> {
     return new Promise((resolve, reject) => {
       const body = JSON.stringify(asked);
-      const options = { port, host: '127.0.0.1', path: '/command', method: 'POST', agent: this.agent, headers: { 'content-type': 'application/json' }, timeout: ANSWER_WITHIN_MS };
+      const headers = { 'content-type': 'application/json', ...(asked.repeatable && { 'idempotency-key': asked.id }) };
+      const options = { port, host: '127.0.0.1', path: '/command', method: 'POST', agent: this.agent, headers, timeout: ANSWER_WITHIN_MS };
       const sent = request(options, (response) => {
         let text = '';
         response.setEncoding('utf8').on('data', (part: string) => (text += part));

@@ -11,12 +11,15 @@ export interface Report {
   readonly clocks: string;
   readonly events: number;
   readonly commands: Readonly<Record<Told, number>>;
+  /** Commands whose answer was unknown until they were sent again with the same id. */
+  readonly repeated: number;
   /** Error code → how many commands it ended. */
   readonly reasons: Readonly<Record<string, number>>;
   /** Of processes. */
   readonly starts: number;
   /** With a clock that was off. */
   readonly skewedStarts: number;
+  readonly faultsByKind: Readonly<Record<string, number>>;
   readonly faults: Readonly<Record<string, number>>;
   /** Failpoints that nothing came by in time. */
   readonly missed: number;
@@ -26,7 +29,7 @@ export interface Report {
 const sum = (counts: readonly number[]): number => counts.reduce((total, count) => total + count, 0);
 
 /** Faults by what was done, over all places where. */
-export function faultsByKind({ faults }: Report): Record<string, number> {
+export function faultsByKind(counts: ReadonlyMap<string, number>): Record<string, number> {
   const groups: readonly (readonly [kind: string, pattern: RegExp])[] = [
     ['kill -9 of a process', /^kill (at|of (api|worker))/],
     ['SIGSTOP of a process', /^stop (at|of (api|worker))/],
@@ -39,7 +42,7 @@ export function faultsByKind({ faults }: Report): Record<string, number> {
     ['kill -9 of MariaDB', /^kill of mariadb/],
     ['SIGSTOP of MariaDB', /^stop of mariadb/],
   ];
-  const entries = Object.entries(faults);
+  const entries = [...counts];
   return Object.fromEntries(groups.map(([kind, pattern]) => [kind, sum(entries.filter(([name]) => pattern.test(name)).map(([, count]) => count))]));
 }
 
@@ -47,10 +50,10 @@ export function reportText(report: Report): string {
   const { acknowledged, refused, unknown } = report.commands;
   const lines = [
     `seed ${report.seed}, ${report.minutes} minutes${report.mutant ? `, mutant ${report.mutant}` : ''}`,
-    `${report.events} events; commands: ${acknowledged} acknowledged, ${refused} refused, ${unknown} unknown`,
+    `${report.events} events; commands: ${acknowledged} acknowledged, ${refused} refused, ${unknown} unknown; ${report.repeated} acknowledged when sent again`,
     ...Object.entries(report.reasons).map(([reason, count]) => `  ${reason}: ${count}`),
     `${report.starts} starts of processes, ${report.skewedStarts} of them with a clock that was off by an hour (${report.clocks})`,
-    ...Object.entries(faultsByKind(report)).map(([kind, count]) => `${String(count).padStart(6)}  ${kind}`),
+    ...Object.entries(report.faultsByKind).map(([kind, count]) => `${String(count).padStart(6)}  ${kind}`),
     `failpoints: ${Object.keys(report.faults).filter((name) => name.includes(' at ')).length} different; ${report.missed} times nothing came by`,
     ...report.violations.flatMap(({ count, examples, rule }) => [`VIOLATED ${count} times: ${rule}`, ...examples.map((example) => `    ${example}`)]),
     `${report.violations.length} violations`,

@@ -2,20 +2,23 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Dice } from '../support/dice.js';
+import { keepArtefacts } from './artefacts.js';
 import { bundleApplication } from './bundle.js';
 import { SKEWED_BY } from './clock-skew.js';
 import { Faults } from './faults.js';
 import { Fleet } from './fleet.js';
 import { jobViolations } from './invariants/jobs.js';
 import { Log } from './invariants/log.js';
+import { footprint, leftoverViolations, resourceViolations } from './invariants/resources.js';
 import { rowViolations } from './invariants/rows.js';
 import { type Violation, violation } from './invariants/violations.js';
 import { Ledger } from './ledger.js';
 import { Load } from './load.js';
 import { type MutantName, MUTANTS } from './mutants.js';
 import { planOf } from './plan.js';
-import type { Report } from './report.js';
+import { faultsByKind, type Report } from './report.js';
 import { type Remains, remains, settled } from './settle.js';
 
 export interface RunOptions {
@@ -25,8 +28,12 @@ export interface RunOptions {
   /** Only faults with one of these texts in their name. */
   readonly only?: readonly string[];
   readonly say: (line: string) => void;
+  /** Ends load and faults at once; what has happened by then is compared. */
+  readonly signal?: AbortSignal;
 }
 
+/** Without faults, so that pools and caches are as they are at work. */
+const WARM_UP_MS = 5_000;
 const SETTLE_MS = 240_000;
 /** A mutant that does not come to rest is found. */
 const SETTLE_OF_MUTANT_MS = 30_000;
@@ -35,7 +42,7 @@ const STOP_WITHIN_MS = 30_000;
 
 export interface Run {
   readonly report: Report;
-  /** Logs of the processes. */
+  /** Logs of the processes, tables and ledger; it is removed where nothing was violated. */
   readonly folder: string;
 }
 
@@ -47,7 +54,9 @@ export async function run(options: RunOptions): Promise<Run> {
     const fleet = await Fleet.start({ bundle, folder, seed, mutant });
     try {
       say(`seed ${seed}; logs in ${folder}; clocks off by ${SKEWED_BY}`);
-      return { report: await underFaults(fleet, options), folder };
+      const report = await underFaults(fleet, folder, options);
+      if (report.violations.length === 0) await rm(folder, { recursive: true, force: true });
+      return { report, folder };
     } finally {
       await fleet.end();
     }
@@ -56,7 +65,7 @@ export async function run(options: RunOptions): Promise<Run> {
   }
 }
 
-async function underFaults(fleet: Fleet, options: RunOptions): Promise<Report> {
+async function underFaults(fleet: Fleet, folder: string, options: RunOptions): Promise<Report> {
   const { minutes, mutant, say, seed } = options;
   const only = options.only ?? (mutant && MUTANTS[mutant].only);
   const settleMs = mutant ? SETTLE_OF_MUTANT_MS : SETTLE_MS;
@@ -66,8 +75,13 @@ async function underFaults(fleet: Fleet, options: RunOptions): Promise<Report> {
   const faults = new Faults(fleet, planOf(new Dice(seed), only), new Dice(seed + 1));
   const progress = setInterval(() => void tell(fleet, { start, ledger, faults, say }), PROGRESS_EVERY_MS);
   try {
+    load.start(0);
+    await sleep(WARM_UP_MS);
+    await load.stop();
+    await settled(fleet, settleMs);
+    const before = await footprint(fleet);
     load.start();
-    await faults.until(start + minutes * 60_000);
+    await faults.until(Date.now() + minutes * 60_000, options.signal);
     await load.stop();
     await fleet.serves();
     say('faults and load are over, coming to rest');
@@ -78,8 +92,10 @@ async function underFaults(fleet: Fleet, options: RunOptions): Promise<Report> {
       ...log.violations(ledger),
       ...(await rowViolations(fleet, log)),
       ...(await jobViolations(fleet, log, ledger)),
+      ...(await resourceViolations(fleet, before)),
       ...(await endViolations(fleet)),
     ];
+    if (violations.length > 0) await keepArtefacts(fleet, ledger, folder);
     return {
       seed,
       minutes,
@@ -88,9 +104,11 @@ async function underFaults(fleet: Fleet, options: RunOptions): Promise<Report> {
       clocks: SKEWED_BY,
       events: log.events.length,
       commands: ledger.counts,
+      repeated: ledger.repeated,
       reasons: Object.fromEntries(ledger.reasons),
       starts: fleet.places.reduce((sum, place) => sum + place.starts, 0),
       skewedStarts: fleet.places.reduce((sum, place) => sum + place.skewedStarts, 0),
+      faultsByKind: faultsByKind(faults.counts),
       faults: Object.fromEntries([...faults.counts].toSorted(([a], [b]) => (a < b ? -1 : 1))),
       missed: faults.missed,
       violations,
@@ -122,6 +140,7 @@ async function endViolations(fleet: Fleet): Promise<Violation[]> {
       'Every process ends in good order',
       codes.filter((text) => !text.endsWith(' 0')),
     ),
+    ...(await leftoverViolations(fleet)),
   ];
 }
 

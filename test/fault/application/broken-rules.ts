@@ -92,15 +92,17 @@ class NumbersApart extends SqlEventLog {
     super(source, tableNames());
   }
 
-  override append: SqlEventLog['append'] = (unit, events) => {
+  override append(...[unit, events, outcomes = []]: Parameters<SqlEventLog['append']>): ReturnType<SqlEventLog['append']> {
     const sql = sqlOf(unit);
     const apart: Sql = {
       dialect: sql.dialect,
       query: <R>(text: string, params?: readonly unknown[]) =>
         text.startsWith('UPDATE tandem_shard') ? sqlOutside(this.source, (own) => own.query<R>(text, params)) : sql.query<R>(text, params),
     };
-    return append(apart, events, { dataSource: this.source, tables: tableNames() });
-  };
+    return append(apart, { events, outcomes }, { dataSource: this.source, tables: tableNames() });
+  }
 
-  override appendLast: SqlEventLog['appendLast'] = (unit, events) => this.append(unit, events);
+  override appendLast(...request: Parameters<SqlEventLog['append']>): ReturnType<SqlEventLog['append']> {
+    return this.append(...request);
+  }
 }
