@@ -60,15 +60,15 @@ describeServers('a command with an id, on $name', sqlServers(), (backend) => {
   beforeEach(() => void (runs = 0));
 
   /** Adds an item, as the command bus would run it. */
-  const add = (item: number, key: string | undefined, options: UnitOptions & { readonly then?: () => void; readonly silent?: boolean } = {}): Promise<unknown> =>
+  const add = (item: number, key: string | undefined, options: UnitOptions & { readonly onceHandled?: () => void; readonly silent?: boolean } = {}): Promise<unknown> =>
     runWithMessage({ ...nextMessage(), commandId: key === undefined ? undefined : { id: key } }, async () => {
-      const { silent, then, ...limits } = options;
+      const { silent, onceHandled, ...limits } = options;
       const own = ids.current({ item }, 'AddItem');
       const handle = async () => {
         runs++;
         await ds.getRepository(Item).insert({ id: item });
-        if (!silent) capture.take([new ItemAdded(item)], () => undefined);
-        if (runs === 1) then?.();
+        if (!silent) void capture.take([new ItemAdded(item)], () => undefined);
+        if (runs === 1) onceHandled?.();
         return runs;
       };
       return own ? units.run((unit) => ids.once(unit, own, handle), { ...limits, repeatUnknown: true }) : units.run(handle, limits);
@@ -79,7 +79,7 @@ describeServers('a command with an id, on $name', sqlServers(), (backend) => {
       return { items: await count(`item WHERE id = ${item}`), events: await count(`tandem_event WHERE stream = 'item-${item}'`) };
     });
   const ONE = { items: 1, events: 1 };
-  const cut = (when: 'before' | 'after') => ({ then: () => proxy.cutAt('COMMIT', when) });
+  const cut = (when: 'before' | 'after') => ({ onceHandled: () => proxy.cutAt('COMMIT', when) });
 
   it.each([
     ['before the server sees COMMIT: it runs once more', 'before', 11, 2],
