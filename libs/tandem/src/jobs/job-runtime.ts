@@ -134,7 +134,7 @@ export class JobRuntime {
     try {
       await Promise.race([this.runs.run(run, () => runWithMessage(facts, () => this.commands.execute(command as ICommand), {})), timeout]);
     } finally {
-      timeUp.abort();
+      timeUp.abort('it has ended'); // without a reason, each abort makes an exception
     }
   }
 

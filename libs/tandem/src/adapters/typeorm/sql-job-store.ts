@@ -5,7 +5,9 @@ import type { Unit } from '../../kernel/unit-of-work.js';
 import { countsOf, takeNumbers } from './append.js';
 import { expressionsOf } from './dialect.js';
 import { slices } from './insert-chunks.js';
+import { grouped } from './grouped.js';
 import { insertJobs } from './insert-jobs.js';
+import { claimJobs, completeJobs } from './job-groups.js';
 import { discardJob, rescheduleJob } from './job-changes.js';
 import { numberAtCommit, releaseHeads, takeUnnumbered, writeNumbers } from './job-sequences.js';
 import { repeated } from './repeated.js';
@@ -14,7 +16,8 @@ import { sqlOf, sqlOutside, type Sql } from './sql.js';
 import type { TableNames } from './table-names.js';
 
 const SWEEP_STEP = 500;
-const RENEW_AT_ONCE = 200;
+/** Jobs in one statement. */
+const AT_ONCE = 200;
 
 interface Affected {
   readonly affectedRows: number;
@@ -34,6 +37,10 @@ interface SummaryRow {
  * when a waiting job may run, when a running one's lease ends, when any other ended.
  */
 export class SqlJobStore extends JobStore {
+  /** Lease in milliseconds → its claims: an application has one. */
+  private readonly claims = new Map<number, (ticket: JobTicket) => Promise<ClaimedJob | undefined>>();
+  private readonly completion = grouped(AT_ONCE, (tickets: readonly JobTicket[]) => this.alone((sql) => completeJobs(sql, tickets, this.tables)));
+
   constructor(
     private readonly dataSource: DataSource,
     private readonly tables: TableNames,
@@ -60,34 +67,24 @@ export class SqlJobStore extends JobStore {
     return job?.id;
   }
 
-  /** The UPDATE commits by itself; the epoch that it took is nobody else's, so the job can be read after it. */
-  async claim(ticket: JobTicket, leaseMs: number): Promise<ClaimedJob | undefined> {
-    const epoch = ticket.epoch + 1;
-    return this.alone(async (sql) => {
-      const { as, now, later, text } = expressionsOf(sql.dialect);
-      const { affectedRows } = await sql.query<Affected>(
-        `UPDATE ${this.tables.job} SET state = 'running', epoch = ?, attempts = attempts + 1, run_at = ${later}
-         WHERE id = ? AND epoch = ? AND (state = 'waiting' OR (state = 'running' AND run_at <= ${now}))`,
-        [epoch, leaseMs, ticket.id, ticket.epoch],
-      );
-      if (affectedRows === 0) return undefined;
-      const [job] = await sql.query<ClaimedJob[]>(
-        `SELECT id, epoch, queue, priority, name, ${text('payload')} AS payload, ${text('metadata')} AS metadata, attempts, sequence_key AS ${as('sequenceKey')} FROM ${this.tables.job} WHERE id = ? AND epoch = ?`,
-        [ticket.id, epoch],
-      );
-      return job;
-    });
+  claim(ticket: JobTicket, leaseMs: number): Promise<ClaimedJob | undefined> {
+    let claim = this.claims.get(leaseMs);
+    if (!claim) {
+      claim = grouped(AT_ONCE, (tickets) => this.alone((sql) => claimJobs(sql, tickets, leaseMs, this.tables)));
+      this.claims.set(leaseMs, claim);
+    }
+    return claim(ticket);
   }
 
   async complete(ticket: JobTicket, unit?: Unit): Promise<void> {
-    const ended = await (unit ? this.end(sqlOf(unit), ticket, 'done', null) : this.alone((sql) => this.end(sql, ticket, 'done', null)));
-    if (!ended) throw new TandemError('TANDEM_JOB_STALE', `Job ${ticket.id} is no longer in run ${ticket.epoch}`);
+    const isDone = unit ? (await completeJobs(sqlOf(unit), [ticket], this.tables))[0] : await this.completion(ticket);
+    if (!isDone) throw new TandemError('TANDEM_JOB_STALE', `Job ${ticket.id} is no longer in run ${ticket.epoch}`);
   }
 
   async fail(ticket: JobTicket, error: string, retryInMs: number | undefined): Promise<JobTicket | undefined> {
     return this.alone(async (sql) => {
       if (retryInMs === undefined) {
-        await this.end(sql, ticket, 'parked', shortText(error));
+        await this.park(sql, ticket, error);
         return undefined;
       }
       return this.waitAgain(sql, ticket, { error, retryInMs, uncounted: 0 });
@@ -100,7 +97,7 @@ export class SqlJobStore extends JobStore {
 
   async renew(tickets: readonly JobTicket[], leaseMs: number): Promise<void> {
     const sorted = [...tickets].sort((a, b) => (a.id < b.id ? -1 : 1));
-    for (const slice of slices(sorted, RENEW_AT_ONCE)) {
+    for (const slice of slices(sorted, AT_ONCE)) {
       const which = slice.map(() => '(id = ? AND epoch = ?)').join(' OR ');
       await this.alone((sql) =>
         sql.query(`UPDATE ${this.tables.job} SET run_at = ${expressionsOf(sql.dialect).later} WHERE state = 'running' AND (${which})`, [
@@ -189,14 +186,14 @@ export class SqlJobStore extends JobStore {
     return affectedRows === 0 ? undefined : { id, epoch, queue, priority };
   }
 
-  /** A job that is done leaves its sequence; a parked one keeps its place. */
-  private async end(sql: Sql, ticket: JobTicket, state: 'done' | 'parked', error: string | null): Promise<boolean> {
+  /** It keeps its place in its sequence. */
+  private async park(sql: Sql, ticket: JobTicket, error: string): Promise<void> {
     const { now } = expressionsOf(sql.dialect);
-    const { affectedRows } = await sql.query<Affected>(
-      `UPDATE ${this.tables.job} SET state = ?, last_error = ?, run_at = ${now}, finished_at = ${now}${state === 'done' ? ', sequence_key = NULL' : ''} WHERE id = ? AND epoch = ? AND state = 'running'`,
-      [state, error, ticket.id, ticket.epoch],
-    );
-    return affectedRows > 0;
+    await sql.query(`UPDATE ${this.tables.job} SET state = 'parked', last_error = ?, run_at = ${now}, finished_at = ${now} WHERE id = ? AND epoch = ? AND state = 'running'`, [
+      shortText(error),
+      ticket.id,
+      ticket.epoch,
+    ]);
   }
 
   /** Statements that commit by themselves, again after a deadlock. */

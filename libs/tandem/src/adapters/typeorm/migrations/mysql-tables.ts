@@ -82,6 +82,7 @@ export const mysqlTables = (tables: TableNames): readonly string[] => [
     priority INT NOT NULL,
     attempts INT NOT NULL,
     epoch INT NOT NULL,
+    claim_id ${id(64)} NULL,
     run_at DATETIME(6) NOT NULL,
     last_error VARCHAR(1000) NULL,
     created_at DATETIME(6) NOT NULL,

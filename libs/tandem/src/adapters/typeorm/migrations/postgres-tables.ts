@@ -80,6 +80,7 @@ export const postgresTables = (tables: TableNames): readonly string[] => [
     priority integer NOT NULL,
     attempts integer NOT NULL,
     epoch integer NOT NULL,
+    claim_id ${id(64)} NULL,
     run_at timestamptz NOT NULL,
     last_error varchar(1000) NULL,
     created_at timestamptz NOT NULL,
