@@ -67,6 +67,10 @@ export interface TandemSettings {
   readonly keepDoneJobsMs?: number;
   /** A command id is kept this long, with what its command answered, in milliseconds; after that a repeat is a new command. Default 7 days. */
   readonly keepCommandIdsMs?: number;
+  /**
+   * Of each queue BullMQ holds at most about this many jobs; of a longer one the rest stays in SQL, and workers hand over by priority, then the oldest first, as it is worked off. Default 10,000.
+   */
+  readonly maxQueuedTickets?: number;
   /** At shutdown, running batches and jobs may take this long, in milliseconds. Default 10,000. */
   readonly drainTimeoutMs?: number;
 }
@@ -113,6 +117,7 @@ const DEFAULTS: Required<Omit<TandemSettings, Unset>> = {
   jobLeaseMs: 10_000,
   keepDoneJobsMs: 7 * 24 * 60 * 60 * 1_000,
   keepCommandIdsMs: 7 * 24 * 60 * 60 * 1_000,
+  maxQueuedTickets: 10_000,
   drainTimeoutMs: 10_000,
 };
 
@@ -165,6 +170,7 @@ const EXPECTED: Record<keyof TandemSettings, Expectation> = {
   jobLeaseMs: wholeNumber(100),
   keepDoneJobsMs: wholeNumber(0),
   keepCommandIdsMs: wholeNumber(0),
+  maxQueuedTickets: wholeNumber(1),
   drainTimeoutMs: wholeNumber(0),
 };
 

@@ -22,6 +22,7 @@ class ListedTransport extends JobTransport {
   readonly added: DelayedTicket[] = [];
   override add = (tickets: readonly DelayedTicket[]) => Promise.resolve(void this.added.push(...tickets));
   override work = () => Promise.resolve();
+  override queued = () => Promise.resolve(0);
   override stop = () => Promise.resolve();
 }
 
@@ -35,7 +36,11 @@ describe.each(sqlBackends())('DurableJobs on $name', (backend) => {
     db = await tandemDatabase(backend);
     store = new SqlJobStore(db.dataSource, db.tables);
     transport = new ListedTransport();
-    jobs = new DurableJobs(db.units, new JobOutbox(store, transport, new Clock()), store);
+    jobs = new DurableJobs(
+      db.units,
+      new JobOutbox(store, transport, new Clock(), { jobLeaseMs: 60_000, keepDoneJobsMs: 60_000, maxQueuedTickets: 1_000, reconcileEveryMs: 60_000, drainTimeoutMs: 1_000 }),
+      store,
+    );
   });
   afterEach(() => db.drop());
 

@@ -1,8 +1,10 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { Clock } from '../kernel/clock.js';
 import type { Unit } from '../kernel/unit-of-work.js';
+import { JobSettings } from './job-settings.js';
 import { JobStore, type NewJob } from './job-store.js';
 import { JobTransport, type NewTicket } from './job-transport.js';
+import { TicketFlow } from './ticket-flow.js';
 
 /** A ticket whose time is further away stays in SQL, where a worker's look finds it when it is due: BullMQ's memory is for what runs soon. */
 const SENT_AHEAD_MS = 60_000;
@@ -12,6 +14,7 @@ const SENT_AHEAD_MS = 60_000;
 export class JobOutbox {
   private readonly logger = new Logger('Tandem');
   private away = false;
+  private readonly flows = new Map<string, TicketFlow>();
   private handled: ReadonlySet<string> | undefined;
   private readonly warned = new Set<string>();
 
@@ -19,6 +22,7 @@ export class JobOutbox {
     private readonly store: JobStore,
     private readonly transport: JobTransport,
     private readonly clock: Clock,
+    private readonly settings: JobSettings,
   ) {}
 
   /** Tells the names of the queued commands that this application has handlers for; until then none is missed. */
@@ -64,14 +68,32 @@ export class JobOutbox {
   /** Never rejects: a ticket that is lost here is added by the reconciler. */
   async send(tickets: readonly NewTicket[]): Promise<void> {
     const soon = tickets.filter(({ delayMs = 0 }) => delayMs <= SENT_AHEAD_MS);
-    if (soon.length === 0) return;
-    try {
-      await this.transport.add(soon);
-      this.away = false;
-    } catch (error) {
-      if (!this.away) this.logger.warn(`Jobs wait in SQL until the queue is back: ${String(error)}`);
-      this.away = true;
+    const queues = [...new Set(soon.map(({ queue }) => queue))];
+    await Promise.all(queues.map((queue) => this.flowOf(queue).send(queues.length === 1 ? soon : soon.filter((ticket) => ticket.queue === queue))));
+  }
+
+  private flowOf(queue: string): TicketFlow {
+    let flow = this.flows.get(queue);
+    if (!flow) {
+      const { clock, transport } = this;
+      flow = new TicketFlow(queue, { clock, transport, maxQueuedTickets: this.settings.maxQueuedTickets, outcome: (error) => this.outcome(error) });
+      this.flows.set(queue, flow);
     }
+    return flow;
+  }
+
+  /** Tickets of one queue that has room for them. @throws what `JobTransport.add` throws. */
+  async fill(tickets: readonly NewTicket[]): Promise<void> {
+    const [first] = tickets;
+    if (!first) return;
+    await this.flowOf(first.queue).fill(tickets);
+    this.outcome(undefined);
+  }
+
+  /** Says once that the queue is away, or that it is not any more. */
+  outcome(error: unknown): void {
+    if (error !== undefined && !this.away) this.logger.warn(`Jobs wait in SQL until the queue is back: ${String(error)}`);
+    this.away = error !== undefined;
   }
 
   /** How long that is by the clock of this process. SQL has the time as it was named. */

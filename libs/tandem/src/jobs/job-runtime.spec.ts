@@ -26,6 +26,7 @@ class Newer {}
 class CalledTransport extends JobTransport {
   handler!: (ticket: JobTicket) => Promise<void>;
   override add = () => Promise.resolve();
+  override queued = () => Promise.resolve(0);
   override stop = () => Promise.resolve();
   override work = async (_queue: string, _concurrency: number, handler: (ticket: JobTicket) => Promise<void>) => void (this.handler = handler);
 }
@@ -44,9 +45,9 @@ describe.each(sqlBackends())('JobRuntime on $name', (backend) => {
     db = await tandemDatabase(backend);
     store = new SqlJobStore(db.dataSource, db.tables);
     transport = new CalledTransport();
-    const settings = { jobLeaseMs: LEASE_MS, keepDoneJobsMs: 60_000, reconcileEveryMs: 60_000, drainTimeoutMs: 1_000 };
+    const settings = { jobLeaseMs: LEASE_MS, keepDoneJobsMs: 60_000, maxQueuedTickets: 1_000, reconcileEveryMs: 60_000, drainTimeoutMs: 1_000 };
     const bus = { execute: (command: object) => execute(command) } as unknown as CommandBus;
-    runtime = new JobRuntime(db.units, store, transport, new JobOutbox(store, transport, new Clock()), bus, new Clock(), settings);
+    runtime = new JobRuntime(db.units, store, transport, new JobOutbox(store, transport, new Clock(), settings), bus, new Clock(), settings);
     await runtime.start([Count, Call].map((command) => queuedCommandOf(command)!));
     await sqlOutside(db.dataSource, (sql) => sql.query('CREATE TABLE effect (id INT)'));
   });

@@ -15,16 +15,14 @@ import { prepareMessage } from '../kernel/prepared-message.js';
 import { type Unit, UnitOfWork } from '../kernel/unit-of-work.js';
 import { decodePayload } from '../events/payload.js';
 import { retryDelay } from '../events/retry-delay.js';
+import { HandOver } from './hand-over.js';
 import { holdsEffect } from './job-effect.js';
 import { JobOutbox } from './job-outbox.js';
 import { JobSettings } from './job-settings.js';
 import { type ClaimedJob, JobStore, type JobTicket } from './job-store.js';
 import { JobTransport } from './job-transport.js';
-import { OverdueTickets } from './overdue-tickets.js';
 import type { QueuedCommandDefinition } from './queued-command.js';
 
-/** Per queue. */
-const DUE_LIMIT = 500;
 const SWEEP_EVERY_MS = 60_000;
 /** Long enough for another worker to take it. */
 const GIVEN_BACK_MS = 5_000;
@@ -44,7 +42,7 @@ export class JobRuntime {
   /** The run that code belongs to, also when its time is up and another run of the job has begun. */
   private readonly runs = new AsyncLocalStorage<RunningJob>();
   private readonly stopping = new AbortController();
-  private readonly overdue = new OverdueTickets();
+  private readonly handOver: HandOver;
   private queues: readonly string[] = [];
   private loops: Promise<unknown> = Promise.resolve();
 
@@ -57,6 +55,7 @@ export class JobRuntime {
     private readonly clock: Clock,
     private readonly settings: JobSettings,
   ) {
+    this.handOver = new HandOver({ store, transport, outbox, settings, stop: this.stopping.signal });
     units.beforeCommit((unit) => this.completeWith(unit));
   }
 
@@ -73,7 +72,7 @@ export class JobRuntime {
     this.loops = Promise.all([
       // Not on a connection of the workers' pool: jobs that have them all need their leases most.
       this.every(jobLeaseMs / 3, 'renew leases', () => this.renew()),
-      asWorker(() => this.every(reconcileEveryMs, 'look for due jobs', () => this.addDue())),
+      asWorker(() => this.every(reconcileEveryMs, 'look for due jobs', () => this.handOver.look(this.queues))),
       // Who ended the first job of a sequence, or queued it, may be gone before it let the next one go: as rare as a lost lease.
       asWorker(() => this.every(jobLeaseMs, 'look for sequences that stand still', () => this.outbox.releaseAll())),
       asWorker(() => this.every(SWEEP_EVERY_MS, 'sweep done jobs', async () => void (await this.store.sweep(this.settings.keepDoneJobsMs)))),
@@ -100,6 +99,7 @@ export class JobRuntime {
       if (isTandemError(error, 'TANDEM_JOB_STALE')) this.logger.warn(`Job ${ticket.id} was taken over by another worker`);
       else this.logger.warn(`Job ${ticket.id} could not be settled and comes again: ${String(error)}`);
     }
+    this.handOver.ended(ticket.queue);
   }
 
   private async execute(job: ClaimedJob): Promise<void> {
@@ -169,11 +169,6 @@ export class JobRuntime {
         [...this.running].map(({ ticket }) => ticket),
         this.settings.jobLeaseMs,
       );
-  }
-
-  private async addDue(): Promise<void> {
-    // A ticket is on its way for about a second before it counts as missing.
-    await this.outbox.send(this.overdue.counted(await this.store.due(this.queues, this.settings.reconcileEveryMs, DUE_LIMIT)));
   }
 
   private async every(pauseMs: number, what: string, work: () => Promise<void>): Promise<void> {

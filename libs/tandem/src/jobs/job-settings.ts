@@ -2,6 +2,7 @@
 export abstract class JobSettings {
   abstract readonly jobLeaseMs: number;
   abstract readonly keepDoneJobsMs: number;
+  abstract readonly maxQueuedTickets: number;
   abstract readonly reconcileEveryMs: number;
   abstract readonly drainTimeoutMs: number;
 }

@@ -10,6 +10,9 @@ export abstract class JobTransport {
   /** Adds tickets; one that is there already is left alone. Rejects while the transport is away. */
   abstract add(tickets: readonly NewTicket[]): Promise<void>;
 
+  /** How many tickets this queue has that no worker has taken, delayed ones included. Rejects while the transport is away. */
+  abstract queued(queue: string): Promise<number>;
+
   /** Starts to receive the tickets of a queue. The handler never rejects: it settles the job in SQL. */
   abstract work(queue: string, concurrency: number, handler: (ticket: JobTicket) => Promise<void>): Promise<void>;
 

@@ -35,6 +35,10 @@ export class BullMqJobTransport extends JobTransport {
     await Promise.all(names.map((queue) => this.queues.add(jobQueue(queue), tickets.filter((ticket) => ticket.queue === queue).map(asBullMqJob))));
   }
 
+  override queued(queue: string): Promise<number> {
+    return this.queues.count(jobQueue(queue));
+  }
+
   override work(queue: string, concurrency: number, handler: (ticket: JobTicket) => Promise<void>): Promise<void> {
     this.workers.start({
       queue: jobQueue(queue),

@@ -49,7 +49,7 @@ export class BullMqWakeUpTransport extends WakeUpTransport {
   /** One job scheduler for each consumer, under its name. */
   override arrange({ scheduled, unscheduled }: ScheduledWakeUps): Promise<void> {
     const gone = new Set(unscheduled);
-    return this.queues.on(QUEUE, 'arranging wake-ups', async (queue) => {
+    return this.queues.on(QUEUE, 'did not arrange wake-ups in', async (queue) => {
       for (const { key } of await queue.getJobSchedulers()) if (gone.has(key)) await queue.removeJobScheduler(key);
       for (const { consumer, schedule } of scheduled) {
         const data: WakeUp = { consumer, forced: false, schedule: scheduleText(schedule) };

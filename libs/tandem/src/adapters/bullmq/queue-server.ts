@@ -7,7 +7,7 @@ import type { Job, Queue, Worker } from 'bullmq';
 import { isTandemError } from '../../kernel/errors.js';
 import { OutageLog } from './outage-log.js';
 
-export type TicketQueue = Pick<Queue, 'addBulk' | 'getJobSchedulers' | 'removeJobScheduler' | 'upsertJobScheduler' | 'waitUntilReady' | 'close'>;
+export type TicketQueue = Pick<Queue, 'addBulk' | 'getJobCounts' | 'getJobSchedulers' | 'removeJobScheduler' | 'upsertJobScheduler' | 'waitUntilReady' | 'close'>;
 
 export interface OpenWorker {
   readonly worker: Pick<Worker, 'run' | 'pause' | 'waitUntilReady'>;

@@ -16,22 +16,27 @@ export class TicketQueues {
   constructor(private readonly server: QueueServer) {}
 
   /** @throws TANDEM_QUEUE_UNAVAILABLE at once while the server is known to be away, else when it does not answer in time. */
-  add(queue: string, tickets: readonly NewTicket[]): Promise<void> {
-    return this.on(queue, `adding to ${queue}`, async (opened) => {
-      await opened.addBulk([...tickets]);
-    });
+  async add(queue: string, tickets: readonly NewTicket[]): Promise<void> {
+    await this.on(queue, 'took no tickets for', (opened) => opened.addBulk([...tickets]));
   }
 
-  /** Runs `work` on an open queue. @throws as {@link add}. */
-  async on(queue: string, what: string, work: (opened: TicketQueue) => Promise<void>): Promise<void> {
+  /** How many tickets nobody has taken yet. @throws as `add` does. */
+  async count(queue: string): Promise<number> {
+    const counts = await this.on(queue, 'did not count', (opened) => opened.getJobCounts('wait', 'prioritized', 'delayed'));
+    return Object.values(counts).reduce((sum, count) => sum + count, 0);
+  }
+
+  /** Runs `work` on an open queue. @throws as `add` does. */
+  async on<T>(queue: string, failed: string, work: (opened: TicketQueue) => Promise<T>): Promise<T> {
     try {
-      await within(this.server.answerWithinMs, what, this.onNow(queue, work));
+      const answer = await within(this.server.answerWithinMs, `queue ${queue}`, this.onOpen(queue, work));
       this.server.outage.over();
+      return answer;
     } catch (error) {
       if (error instanceof LateAnswer) this.server.suspect();
       this.server.outage.report(error);
       if (error instanceof TandemError) throw error;
-      throw new TandemError('TANDEM_QUEUE_UNAVAILABLE', `${this.server.label} took no tickets for queue "${queue}"`, {
+      throw new TandemError('TANDEM_QUEUE_UNAVAILABLE', `${this.server.label} ${failed} queue "${queue}"`, {
         cause: error,
         data: { queue },
         next: 'Nothing is lost: the reconciler goes on in SQL, and jobs resume when it is back.',
@@ -39,14 +44,14 @@ export class TicketQueues {
     }
   }
 
-  private async onNow(queue: string, work: (opened: TicketQueue) => Promise<void>): Promise<void> {
+  private async onOpen<T>(queue: string, work: (opened: TicketQueue) => Promise<T>): Promise<T> {
     await this.server.prepare();
     let opened = this.open.get(queue);
     if (!opened) {
       opened = this.openQueue(queue);
       this.open.set(queue, opened);
     }
-    await work(await opened);
+    return work(await opened);
   }
 
   /** BullMQ remembers a failed first connection for ever, so such a queue is thrown away. */
