@@ -12,5 +12,7 @@ export { unitOfWorkContract } from './contract/unit-of-work-contract.js';
 export type { ContractRows, UnitOfWorkUnderTest } from './contract/unit-of-work-under-test.js';
 export { consumerContract } from './contract/consumer-contract.js';
 export type { ConsumersUnderTest } from './contract/consumers-under-test.js';
+export { commandContract } from './contract/command-contract.js';
+export type { CommandsUnderTest } from './contract/commands-under-test.js';
 export { jobContract } from './contract/job-contract.js';
 export type { JobsUnderTest } from './contract/jobs-under-test.js';
