@@ -1,11 +1,11 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 
-/** A way to a server that can be cut and mended, as a network does it. */
+/** A way to a server that can be cut, fall silent, and be mended, as a network does it. */
 export class CutOff {
   private readonly sockets = new Set<Socket>();
   private readonly server = createServer((near) => this.join(near));
-  private away = false;
+  private state: 'open' | 'cut' | 'silent' = 'open';
 
   constructor(
     private readonly host: string,
@@ -23,12 +23,19 @@ export class CutOff {
   }
 
   cut(): void {
-    this.away = true;
+    this.state = 'cut';
     for (const socket of this.sockets) socket.destroy();
   }
 
+  /** Nothing goes through any more, and nobody is told. */
+  silence(): void {
+    this.state = 'silent';
+    for (const socket of this.sockets) socket.unpipe().resume();
+  }
+
+  /** For new connections; those that fell silent stay so. */
   mend(): void {
-    this.away = false;
+    this.state = 'open';
   }
 
   close(): void {
@@ -37,8 +44,14 @@ export class CutOff {
   }
 
   private join(near: Socket): void {
-    if (this.away) {
+    if (this.state === 'cut') {
       near.destroy();
+      return;
+    }
+    if (this.state === 'silent') {
+      this.sockets.add(near);
+      near.on('error', () => undefined).on('close', () => this.sockets.delete(near));
+      near.resume();
       return;
     }
     const far = connect(this.port, this.host);

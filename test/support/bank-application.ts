@@ -52,7 +52,7 @@ export interface BankOptions extends TandemSettings {
   readonly entities?: readonly Type[];
   readonly poolSize?: number;
   /** Of a database server. */
-  readonly pools?: Pick<TypeOrmStorageOptions, 'commandPoolSize' | 'queryPoolSize' | 'workerPoolSize' | 'acquireTimeoutMs'>;
+  readonly pools?: Pick<TypeOrmStorageOptions, 'commandPoolSize' | 'queryPoolSize' | 'workerPoolSize' | 'acquireTimeoutMs' | 'answerTimeoutMs'>;
   readonly typeOrm?: Pick<TypeOrmModuleOptions, 'retryAttempts' | 'retryDelay'>;
 }
 

@@ -6,6 +6,8 @@ export interface CuttingProxy {
   readonly url: string;
   /** Cuts the next connection that sends `text`: before the server sees it, or when the server has answered, without passing the answer on. */
   cutAt(text: string, when: 'before' | 'after'): void;
+  /** On the next connection that sends `text` nothing is heard any more; the server sees it, or not, and nobody is cut. */
+  silenceAt(text: string, when: 'before' | 'after'): void;
   /** Cuts every connection and refuses new ones. */
   stop(): Promise<void>;
 }
@@ -13,11 +15,12 @@ export interface CuttingProxy {
 export async function startCuttingProxy(databaseUrl: string): Promise<CuttingProxy> {
   const target = new URL(databaseUrl);
   const open = new Set<Socket>();
-  let trap: { readonly text: string; readonly when: 'before' | 'after' } | undefined;
+  let trap: { readonly text: string; readonly when: 'before' | 'after'; readonly how: 'cut' | 'silence' } | undefined;
 
   const server = createServer((client) => {
     const upstream = connect(Number(target.port), target.hostname);
     let cutOnAnswer = false;
+    let silent = false;
     const cut = () => [client, upstream].forEach((socket) => socket.destroy());
     for (const socket of [client, upstream]) {
       open.add(socket);
@@ -25,13 +28,19 @@ export async function startCuttingProxy(databaseUrl: string): Promise<CuttingPro
     }
     client.on('data', (data) => {
       if (trap && data.includes(trap.text)) {
-        if (trap.when === 'before') cut();
-        else cutOnAnswer = true;
+        const { how, when } = trap;
         trap = undefined;
-      }
-      upstream.write(data);
+        if (how === 'silence') silent = true;
+        else if (when === 'before') cut();
+        else cutOnAnswer = true;
+        if (when === 'before') return;
+        upstream.write(data);
+      } else if (!silent) upstream.write(data);
     });
-    upstream.on('data', (data) => (cutOnAnswer ? cut() : client.write(data)));
+    upstream.on('data', (data) => {
+      if (cutOnAnswer) cut();
+      else if (!silent) client.write(data);
+    });
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
 
@@ -40,7 +49,8 @@ export async function startCuttingProxy(databaseUrl: string): Promise<CuttingPro
   url.port = String((server.address() as AddressInfo).port);
   return {
     url: url.href,
-    cutAt: (text, when) => void (trap = { text, when }),
+    cutAt: (text, when) => void (trap = { text, when, how: 'cut' }),
+    silenceAt: (text, when) => void (trap = { text, when, how: 'silence' }),
     async stop() {
       for (const socket of open) socket.destroy();
       await new Promise((resolve) => server.close(resolve));

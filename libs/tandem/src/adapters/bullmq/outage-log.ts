@@ -21,7 +21,7 @@ export class OutageLog {
   report(error: unknown): void {
     const { message, code } = describeError(error);
     if (TICKET_GONE.test(message)) return this.logger.debug(`${this.server}: ${message} (its run is settled in SQL)`);
-    const away = CONNECTION_ERROR.test(`${code} ${message}`) || CONNECTION_STATES.has(code);
+    const away = isAway(message, code);
     const key = away ? 'away' : message;
     if (this.said.has(key)) return;
     this.said.add(key);
@@ -30,7 +30,9 @@ export class OutageLog {
   }
 
   /** A ticket failed: its handler threw, or BullMQ gave it up. */
-  failed(ticket: string, { message }: Error): void {
+  failed(ticket: string, error: Error): void {
+    const { message, code } = describeError(error);
+    if (isAway(message, code)) return this.report(error);
     if (TICKET_GONE.test(message)) this.logger.debug(`${ticket}: ${message} (its run is settled in SQL)`);
     else this.logger.error(`${ticket}: ${message}`);
   }
@@ -42,6 +44,8 @@ export class OutageLog {
     this.said.clear();
   }
 }
+
+const isAway = (message: string, code: string): boolean => CONNECTION_ERROR.test(`${code} ${message}`) || CONNECTION_STATES.has(code);
 
 function describeError(error: unknown): { message: string; code: string } {
   if (!(error instanceof Error)) return { message: String(error), code: '' };

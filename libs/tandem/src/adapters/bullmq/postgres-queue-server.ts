@@ -1,8 +1,10 @@
 import { assertSchemaCompatibility, createPostgresBackend, DEFAULT_SCHEMA, LATEST_SCHEMA_VERSION, Queue, runMigrations, SchemaMigrationRequiredError, Worker } from 'bullmq';
+import type { Socket } from 'node:net';
 import pg from 'pg';
 import { TandemError } from '../../kernel/errors.js';
+import { breakWhenSilent } from '../../kernel/silent-socket.js';
 import { NotificationRelay } from './notification-relay.js';
-import { KEPT_QUEUE_EVENTS, queueName, QueueServer, WORKER_SETTINGS, type OpenWorker, type TicketQueue, type WorkerPlan } from './queue-server.js';
+import { KEPT_QUEUE_EVENTS, queueName, QueueServer, WORKER_ANSWER_WITHIN_MS, WORKER_SETTINGS, type OpenWorker, type TicketQueue, type WorkerPlan } from './queue-server.js';
 
 export interface PostgresPlace {
   readonly label: string;
@@ -95,6 +97,7 @@ export class PostgresQueueServer extends QueueServer {
     const pool = new (this.place.Pool ?? pg.Pool)({ connectionTimeoutMillis: this.answerWithinMs, keepAlive: true, ...settings, options, max });
     pool.on('error', (error) => this.outage.report(error));
     if (this.place.oneSession) this.relay.watch(pool);
+    else pool.on('connect', breakWhenNoAnswerComes);
     return pool;
   }
 
@@ -139,6 +142,15 @@ export class PostgresQueueServer extends QueueServer {
     this.producerPool = undefined;
     await pool?.end();
   }
+}
+
+/** What pg shows of a client, beyond its types. */
+type Insides = pg.PoolClient & { readonly connection?: { readonly stream?: Socket }; readonly readyForQuery?: boolean };
+
+/** A producer is refused sooner; but a worker's statement that never ends would keep it from all later jobs. */
+function breakWhenNoAnswerComes(client: pg.PoolClient): void {
+  const { connection } = client as Insides;
+  if (connection?.stream) breakWhenSilent(connection.stream, { limitMs: WORKER_ANSWER_WITHIN_MS, isWaiting: () => (client as Insides).readyForQuery === false });
 }
 
 /** Looks first: a user who may not create schemas can still use one that is up to date. */

@@ -35,6 +35,9 @@ export const WORKER_SETTINGS = {
   removeOnFail: { count: 0 },
 } as const;
 
+/** Longer than BullMQ's workers block where there is nothing to do. */
+export const WORKER_ANSWER_WITHIN_MS = 15_000;
+
 /** Of the event stream that BullMQ keeps per queue; nothing here reads it. */
 export const KEPT_QUEUE_EVENTS = { events: { maxLen: 1_000 } } as const;
 

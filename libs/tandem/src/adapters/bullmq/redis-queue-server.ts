@@ -1,7 +1,7 @@
 import { Queue, Worker } from 'bullmq';
 import { Redis, type RedisOptions } from 'ioredis';
 import { TandemError } from '../../kernel/errors.js';
-import { KEPT_QUEUE_EVENTS, queueName, QueueServer, WORKER_SETTINGS, type OpenWorker, type TicketQueue, type WorkerPlan } from './queue-server.js';
+import { KEPT_QUEUE_EVENTS, queueName, QueueServer, WORKER_ANSWER_WITHIN_MS, WORKER_SETTINGS, type OpenWorker, type TicketQueue, type WorkerPlan } from './queue-server.js';
 
 export interface RedisPlace {
   /** `redis://…` or ioredis options. */
@@ -88,7 +88,13 @@ export class RedisQueueServer extends QueueServer {
   override openWorker(plan: WorkerPlan): OpenWorker {
     const { connection } = this.place;
     const worker = new Worker(queueName(this.place.queuePrefix, plan.queue), this.processor(plan), {
-      connection: { ...(typeof connection === 'string' ? { url: connection } : connection), maxRetriesPerRequest: null, retryStrategy: retrySoon },
+      // Without that limit a worker whose connection is dead without being closed would wait for ever.
+      connection: {
+        ...(typeof connection === 'string' ? { url: connection } : connection),
+        maxRetriesPerRequest: null,
+        retryStrategy: retrySoon,
+        socketTimeout: WORKER_ANSWER_WITHIN_MS,
+      },
       prefix: this.keyPrefix,
       concurrency: plan.concurrency,
       ...WORKER_SETTINGS,

@@ -45,8 +45,8 @@ export function embedded(options: EmbeddedOptions): EmbeddedDefault {
   const postgres = new EmbeddedPostgres({ dataDir, snapshotFile });
   const place = { label: 'The embedded PostgreSQL', config: () => postgres.config(), Pool: postgres.Pool, oneSession: true, queuePrefix: 'tandem' };
   return {
-    // One session serves every connection: pools of their own would keep nobody from waiting.
-    storage: { ...typeOrmStorage({ ...storage, queryPoolSize: 0, workerPoolSize: 0 }), describe: 'embedded PostgreSQL' },
+    // One session serves every connection: pools of their own would keep nobody from waiting, and an answer waits for everybody's turn.
+    storage: { ...typeOrmStorage({ ...storage, queryPoolSize: 0, workerPoolSize: 0, answerTimeoutMs: 0 }), describe: 'embedded PostgreSQL' },
     jobs: { ...postgresJobs(place), describe: 'BullMQ on the embedded PostgreSQL' },
     async typeOrmOptions() {
       const { user, ...where } = await postgres.config();

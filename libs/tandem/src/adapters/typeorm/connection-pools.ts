@@ -17,11 +17,20 @@ export interface PoolSettings {
   readonly queryPoolSize: number;
   readonly workerPoolSize: number;
   readonly acquireTimeoutMs: number;
+  /** 0: no limit. By itself there is none: migrations, which may take long, run before `typeOrmStorage` has set it. */
+  readonly answerTimeoutMs: number;
   /** Units of work end by themselves, committed or not; who closes the data source gives them this long. */
   readonly closeWithinMs: number;
 }
 
-export const POOL_DEFAULTS: PoolSettings = { commandPoolSize: undefined, queryPoolSize: 5, workerPoolSize: 8, acquireTimeoutMs: 5_000, closeWithinMs: 5_000 };
+export const POOL_DEFAULTS: PoolSettings = {
+  commandPoolSize: undefined,
+  queryPoolSize: 5,
+  workerPoolSize: 8,
+  acquireTimeoutMs: 5_000,
+  answerTimeoutMs: 0,
+  closeWithinMs: 5_000,
+};
 
 /** Where a connection is taken from, and how that is told when none is free. */
 export interface PoolPlace {
@@ -29,6 +38,8 @@ export interface PoolPlace {
   readonly beginsByItself: boolean;
   newRunner(mode?: 'master' | 'slave'): QueryRunner;
   acquireTimeoutMs(): number;
+  /** 0: no limit. */
+  answerTimeoutMs(): number;
   /** @throws TANDEM_STORAGE_UNAVAILABLE while the pools are being closed. */
   enter(holder: Holder): void;
   leave(holder: Holder): void;
@@ -131,6 +142,7 @@ export class ConnectionPools {
       },
       newRunner: (mode) => this.newRunner(use, mode),
       acquireTimeoutMs: () => this.settings.acquireTimeoutMs,
+      answerTimeoutMs: () => this.settings.answerTimeoutMs,
       enter: (holder) => {
         if (this.closing) throw closed();
         holders.add(holder);

@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import type { DataSource } from 'typeorm';
 import { TandemError } from '../../kernel/errors.js';
 import { bindMysql, bindPostgres, type Dialect } from './statement-text.js';
@@ -13,6 +14,10 @@ export interface Sql {
 
 /** The part of a driver's connection that we use ourselves, the same for both drivers. */
 export interface DriverLink {
+  /** Undefined where the driver does not show it. */
+  readonly socket: Socket | undefined;
+  /** Whether an answer to `send` or `commit` is due. */
+  readonly isSending: boolean;
   /** Rows, or a header with `affectedRows`. Throws the driver's error as it is. */
   send(text: string, params?: readonly unknown[]): Promise<unknown>;
   /** Sends COMMIT and tells whether the database says that it committed. */
@@ -36,6 +41,7 @@ export function dialectOf(dataSource: DataSource): Dialect {
 }
 
 interface MysqlConnection {
+  readonly stream?: Socket;
   query(options: object, callback: (error: unknown, reply: unknown) => void): unknown;
   escape(value: unknown): string;
   destroy(): void;
@@ -51,6 +57,7 @@ interface PgResult {
 }
 
 interface PgClient {
+  readonly connection?: { readonly stream?: Socket };
   query(text: string, params?: readonly unknown[]): Promise<PgResult | PgResult[]>;
   getTransactionStatus?(): string | null;
   on(event: 'error', listener: (error: unknown) => void): unknown;
@@ -92,15 +99,22 @@ function statusOf(reply: unknown): number | undefined {
 const isHeader = (reply: unknown): boolean => (reply as object | null | undefined)?.constructor?.name === 'ResultSetHeader';
 
 class MysqlLink implements DriverLink {
+  isSending = false;
   private inside = false;
 
   constructor(private readonly connection: MysqlConnection) {}
 
+  get socket(): Socket | undefined {
+    return this.connection.stream;
+  }
+
   send(text: string, params?: readonly unknown[]): Promise<unknown> {
+    this.isSending = true;
     return new Promise((resolve, reject) => {
       const sql = params?.length ? bindMysql(text, params, (value) => this.connection.escape(value)) : text;
       // What the application set for its own queries must not change how Tandem's columns arrive.
       this.connection.query({ sql, supportBigNumbers: true, bigNumberStrings: false, timezone: 'Z', rowsAsArray: false, typeCast: true }, (error, reply) => {
+        this.isSending = false;
         if (error) return reject(error as Error);
         this.inTransaction(reply);
         resolve(reply);
@@ -133,19 +147,34 @@ class MysqlLink implements DriverLink {
 }
 
 class PostgresLink implements DriverLink {
+  isSending = false;
+
   constructor(private readonly client: PgClient) {}
+
+  get socket(): Socket | undefined {
+    return this.client.connection?.stream;
+  }
 
   async send(text: string, params?: readonly unknown[]): Promise<unknown> {
     const bound = params?.length ? bindPostgres(text, params) : { text, params: undefined };
-    const answer = await this.client.query(bound.text, bound.params);
+    const answer = await this.answerTo(bound.text, bound.params);
     const result = Array.isArray(answer) ? answer.at(-1)! : answer;
     return result.fields.length > 0 || result.command === 'SELECT' ? result.rows : { affectedRows: result.rowCount ?? 0 };
   }
 
   /** PostgreSQL answers COMMIT of a failed transaction with the tag ROLLBACK, and without an error. */
   async commit(): Promise<boolean> {
-    const answer = await this.client.query('COMMIT');
+    const answer = await this.answerTo('COMMIT');
     return !Array.isArray(answer) && answer.command === 'COMMIT';
+  }
+
+  private async answerTo(text: string, params?: readonly unknown[]): Promise<PgResult | PgResult[]> {
+    this.isSending = true;
+    try {
+      return await this.client.query(text, params);
+    } finally {
+      this.isSending = false;
+    }
   }
 
   inTransaction(): boolean | undefined {

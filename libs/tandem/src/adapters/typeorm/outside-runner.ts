@@ -1,8 +1,10 @@
 import type { DataSource, QueryRunner } from 'typeorm';
 import { isWorker } from '../../kernel/connection-use.js';
 import { TandemError } from '../../kernel/errors.js';
+import { breakWhenSilent } from '../../kernel/silent-socket.js';
 import { poolsOf } from './acquire.js';
 import type { Holder } from './connection-pools.js';
+import { dialectOf, linkTo } from './driver-link.js';
 import { unitOn } from './typeorm-unit.js';
 import { withinTime } from './within-time.js';
 
@@ -15,8 +17,11 @@ export function outsideRunner(dataSource: DataSource, mode?: 'master' | 'slave')
   const runner = pool.newRunner(mode);
   const connect = runner.connect.bind(runner) as () => Promise<unknown>;
   const release = runner.release.bind(runner);
+  let waiting = 0;
+  let stopWatching: (() => void) | undefined;
   const giveBack = async () => {
     pool.leave(holder);
+    stopWatching?.();
     await release();
   };
   const holder: Holder = {
@@ -34,7 +39,11 @@ export function outsideRunner(dataSource: DataSource, mode?: 'master' | 'slave')
   const connectOnce = async () => {
     pool.enter(holder);
     try {
-      return await withinTime(connect(), pool, giveBackLate);
+      const connection = await withinTime(connect(), pool, giveBackLate);
+      const limitMs = pool.answerTimeoutMs();
+      const { socket } = linkTo(connection, dialectOf(dataSource));
+      if (limitMs > 0 && socket) stopWatching = breakWhenSilent(socket, { limitMs, isWaiting: () => waiting > 0 });
+      return connection;
     } catch (error) {
       pool.leave(holder);
       throw error;
@@ -51,7 +60,12 @@ export function outsideRunner(dataSource: DataSource, mode?: 'master' | 'slave')
     release: giveBack,
     query: async (...args: unknown[]) => {
       refuseInside();
-      return query(...args);
+      waiting++;
+      try {
+        return await query(...args);
+      } finally {
+        waiting--;
+      }
     },
     stream: async (...args: unknown[]) => {
       refuseInside();

@@ -16,6 +16,7 @@ export interface TwinPool {
 
 /** The default of both drivers, and so of TypeORM. */
 const DRIVERS_POOL_SIZE = 10;
+const CONNECT_WITHIN_MS = 10_000;
 
 interface MysqlPool extends TwinPool {
   on(event: 'connection', listener: (session: Session) => void): unknown;
@@ -62,19 +63,30 @@ interface PgPool extends TwinPool {
 }
 interface PgConfig {
   readonly max?: number;
+  readonly connectionTimeoutMillis?: number;
+  readonly password?: unknown;
 }
-type PgPoolClass = new (config: PgConfig) => PgPool;
+type PgClientClass = new (config: PgConfig) => object;
+type PgPoolClass = new (config: PgConfig & { readonly Client?: PgClientClass }) => PgPool;
 export interface PgDriver {
+  readonly Client: PgClientClass;
   readonly Pool: PgPoolClass;
 }
 
 /** @param onIdleError told when a connection is lost that nobody uses: without a listener that would end the process. */
 export function postgresTwins(driver: PgDriver, onIdleError: (error: Error) => void): PoolTwins {
   let config: PgConfig | undefined;
+  /** mysql2 has such a limit by itself. The pool's own would also cut short the wait for a connection that others have. */
+  class ImpatientClient extends driver.Client {
+    constructor(given: PgConfig) {
+      // The pool hides the password from a spread.
+      super({ ...given, password: given.password, connectionTimeoutMillis: given.connectionTimeoutMillis || CONNECT_WITHIN_MS });
+    }
+  }
   class RememberedPool extends driver.Pool {
     constructor(given: PgConfig) {
-      super(given);
-      config = given;
+      super({ Client: ImpatientClient, ...given });
+      config = { Client: ImpatientClient, ...given } as PgConfig;
     }
   }
   return {

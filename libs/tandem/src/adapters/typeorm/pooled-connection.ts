@@ -1,9 +1,10 @@
 import type { QueryRunner } from 'typeorm';
 import { isTandemError, TandemError } from '../../kernel/errors.js';
+import { breakWhenSilent, NoAnswer } from '../../kernel/silent-socket.js';
 import type { UnitKind } from '../../kernel/unit-of-work.js';
 import type { Holder, PoolPlace } from './connection-pools.js';
 import { linkTo, type DriverLink, type Sql } from './driver-link.js';
-import { isConnectionLost, isInterrupted, isReadOnlyViolation, isRetryable, isServerError, isServerFull, serverFull } from './sql-errors.js';
+import { driverErrorOf, isConnectionLost, isInterrupted, isReadOnlyViolation, isRetryable, isServerError, isServerFull, serverFull } from './sql-errors.js';
 import type { Dialect } from './statement-text.js';
 import { withinTime } from './within-time.js';
 
@@ -80,11 +81,23 @@ export class PooledConnection implements Sql, Holder {
     this.pool.enter(this);
     try {
       this.link = linkTo(await withinTime(runner.connect() as Promise<unknown>, this.pool, this.releaseRunner), this.dialect);
-      this.stopListening = this.link.onLost((error) => this.lose(error));
+      this.stopListening = this.listenTo(this.link);
     } catch (error) {
       this.pool.leave(this);
       throw isTandemError(error) ? error : unavailable(error, this.pool);
     }
+  }
+
+  /** Hears of a loss that the driver notices, and notices one by itself where an answer does not come. */
+  private listenTo(link: DriverLink): () => void {
+    const stopListening = link.onLost((error) => this.lose(error));
+    const limitMs = this.pool.answerTimeoutMs();
+    if (limitMs === 0 || !link.socket) return stopListening;
+    const stopWatching = breakWhenSilent(link.socket, { limitMs, isWaiting: () => this.sending || link.isSending });
+    return () => {
+      stopWatching();
+      stopListening();
+    };
   }
 
   /** @param first the statement that comes next, if there is one. @throws TANDEM_STORAGE_UNAVAILABLE when the connection turns out to be gone. */
@@ -96,7 +109,7 @@ export class PooledConnection implements Sql, Holder {
       this.active = true;
     } catch (error) {
       this.broken = error;
-      throw isConnectionLost(error) ? unavailable(error, this.pool, STALE) : error;
+      throw isConnectionLost(error) ? unavailable(error, this.pool, staleness(error)) : error;
     }
   }
 
@@ -144,7 +157,7 @@ export class PooledConnection implements Sql, Holder {
     } catch (error) {
       this.notice(error);
       // As if BEGIN had failed: nothing has happened that could be lost.
-      if (this.begunByStatement && isConnectionLost(error)) throw unavailable(error, this.pool, STALE);
+      if (this.begunByStatement && isConnectionLost(error)) throw unavailable(error, this.pool, staleness(error));
       if (this.active && isReadOnlyViolation(error)) throw new TandemError('TANDEM_QUERY_WROTE', 'A write was tried in a READ ONLY transaction', { cause: error });
       throw error;
     } finally {
@@ -289,6 +302,8 @@ const statementEndedIt = (cause?: unknown): TandemError => new TandemError('TAND
 
 /** The pool handed out a connection that had ended: another one may do. */
 const STALE = { stale: true } as const;
+/** What did not answer once has taken its time: the caller is told, and does not wait for another. */
+const staleness = (error: unknown) => (driverErrorOf(error) instanceof NoAnswer ? {} : STALE);
 export const isStaleConnection = (error: unknown): boolean => isTandemError(error, 'TANDEM_STORAGE_UNAVAILABLE') && error.data.stale === true;
 
 function unavailable(error: unknown, pool: PoolPlace, data = {}): TandemError {

@@ -9,6 +9,7 @@ import { TandemError } from '../../kernel/errors.js';
 import type { Unit } from '../../kernel/unit-of-work.js';
 import { acquire, useFor } from './acquire.js';
 import type { Sql } from './driver-link.js';
+import { isConnectionLost } from './sql-errors.js';
 
 export { inTransaction } from './driver-link.js';
 export type { Sql } from './driver-link.js';
@@ -63,11 +64,17 @@ export const managerOf = (unit: Unit): EntityManager => connectionOf(unit).manag
  */
 export const commitWith = <R>(unit: Unit, text: string, params: readonly unknown[]): Promise<R> => connectionOf(unit).commitWith<R>(text, params);
 
+/** A lost connection is told as in units of work, so that callers need not know drivers' errors. */
+const told = (error: unknown): unknown =>
+  isConnectionLost(error) ? new TandemError('TANDEM_STORAGE_UNAVAILABLE', 'The connection was lost while the database was asked', { cause: error }) : error;
+
 /** One or several statements on a pooled connection of their own, outside any unit, each committed by itself. */
 export async function sqlOutside<T>(dataSource: DataSource, work: (sql: Sql) => Promise<T>, use: ConnectionUse = useFor()): Promise<T> {
   const connection = await acquire(dataSource, use);
   try {
     return await work(connection);
+  } catch (error) {
+    throw told(error);
   } finally {
     await connection.release();
   }
@@ -86,7 +93,7 @@ export async function sqlTransaction<T>(dataSource: DataSource, work: (sql: Sql)
     return result;
   } catch (error) {
     await connection.rollback();
-    throw error;
+    throw told(error);
   } finally {
     await connection.release();
   }

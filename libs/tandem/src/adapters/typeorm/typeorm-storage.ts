@@ -56,6 +56,11 @@ export interface TypeOrmStorageOptions {
   readonly workerPoolSize?: number;
   /** How long a connection of a full pool is waited for, in milliseconds. Default 5,000. */
   readonly acquireTimeoutMs?: number;
+  /**
+   * How long the answer to one statement is waited for, in milliseconds; 0: without limit. Then the connection counts as lost: a network that swallows packets tells nobody. Keep it above what the longest
+   * statement takes, also of what the application sends outside of units of work. Migrations that run before the application starts have no limit. Default 30,000.
+   */
+  readonly answerTimeoutMs?: number;
   /** How long nothing may be sent in an open unit of work before it is rolled back, in milliseconds. Keep it above `handlerTimeoutMs` and below the database's own limit. Default 9,000. */
   readonly idleTimeoutMs?: number;
 }
@@ -70,13 +75,16 @@ const OPTIONS: Readonly<Record<keyof TypeOrmStorageOptions, true>> = {
   queryPoolSize: true,
   workerPoolSize: true,
   acquireTimeoutMs: true,
+  answerTimeoutMs: true,
   idleTimeoutMs: true,
 };
+const ANSWER_TIMEOUT_MS = 30_000;
 const WHOLE_FROM: Readonly<Partial<Record<keyof TypeOrmStorageOptions, number>>> = {
   commandPoolSize: 0,
   queryPoolSize: 0,
   workerPoolSize: 0,
   acquireTimeoutMs: 1,
+  answerTimeoutMs: 0,
   idleTimeoutMs: 1,
 };
 
@@ -141,20 +149,20 @@ function checked(options: TypeOrmStorageOptions): TypeOrmStorageOptions {
   return known;
 }
 
-type Pools = Pick<TypeOrmStorageOptions, 'commandPoolSize' | 'queryPoolSize' | 'workerPoolSize' | 'acquireTimeoutMs'>;
+type Pools = Pick<TypeOrmStorageOptions, 'commandPoolSize' | 'queryPoolSize' | 'workerPoolSize' | 'acquireTimeoutMs' | 'answerTimeoutMs'>;
 
 function usePools(db: DataSource, given: Pools, role: ProcessSettings['role'], budget: ConnectionBudget): void {
-  const { workerPoolSize = POOL_DEFAULTS.workerPoolSize } = given;
+  const { workerPoolSize = POOL_DEFAULTS.workerPoolSize, answerTimeoutMs = ANSWER_TIMEOUT_MS } = given;
   const pools = poolsOf(db);
-  pools.configure({ ...given, workerPoolSize: role === 'api' ? Math.min(workerPoolSize, CONNECTIONS_OF_COMPARISON) : workerPoolSize });
+  pools.configure({ ...given, answerTimeoutMs, workerPoolSize: role === 'api' ? Math.min(workerPoolSize, CONNECTIONS_OF_COMPARISON) : workerPoolSize });
   budget.ofLog({ server: dialectOf(db), shares: () => pools.shares(), limit: () => serverLimit(db) });
 }
 
 /** Commands do not run there. */
 function usePoolsOfReadSide({ dataSource, name }: ReadSide, given: Pools, role: ProcessSettings['role'], budget: ConnectionBudget): void {
-  const { workerPoolSize = POOL_DEFAULTS.workerPoolSize } = given;
+  const { workerPoolSize = POOL_DEFAULTS.workerPoolSize, answerTimeoutMs = ANSWER_TIMEOUT_MS } = given;
   const pools = poolsOf(mustBeJoined(dataSource, name));
-  pools.configure({ ...given, commandPoolSize: 0, workerPoolSize: role === 'api' ? Math.min(workerPoolSize, CONNECTIONS_OF_COMPARISON) : workerPoolSize });
+  pools.configure({ ...given, answerTimeoutMs, commandPoolSize: 0, workerPoolSize: role === 'api' ? Math.min(workerPoolSize, CONNECTIONS_OF_COMPARISON) : workerPoolSize });
   budget.beside(dialectOf(dataSource), () => pools.shares().map(({ of, atMost }) => ({ of: `${of} of "${name}"`, atMost })));
 }
 
