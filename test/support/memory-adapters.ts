@@ -12,6 +12,7 @@ import { EventLog, type PendingEvent, shardOf, type StoredEvent } from '../../li
 import { WakeUpTransport } from '../../libs/tandem/src/events/wake-up-transport.js';
 import { JobStore } from '../../libs/tandem/src/jobs/job-store.js';
 import { JobTransport } from '../../libs/tandem/src/jobs/job-transport.js';
+import { RebuildStore, ShadowTables } from '../../libs/tandem/src/read/projection/rebuild/rebuild-store.js';
 import { RowStore } from '../../libs/tandem/src/read/projection/row-store.js';
 import { InvalidationChannel } from '../../libs/tandem/src/read/query-cache/invalidation-channel.js';
 import { CommandStore } from '../../libs/tandem/src/write/command/command-store.js';
@@ -175,6 +176,28 @@ class NoRows extends RowStore {
   override write = () => Promise.resolve();
   override add = () => Promise.resolve();
   override manager = () => undefined;
+  override table = ({ name }: { readonly name: string }) => name;
+}
+
+class NoRebuilds extends RebuildStore {
+  override begin = () => Promise.reject(new Error('the memory adapter rebuilds nothing'));
+  override list = () => Promise.resolve([]);
+  override nextGeneration = () => Promise.resolve(2);
+  override change = () => Promise.resolve(false);
+  override positions = () => Promise.resolve(new Map());
+  override forget = () => Promise.resolve();
+  override reset = () => Promise.resolve();
+}
+
+class NoShadows extends ShadowTables {
+  override names = () => [];
+  override problems = () => Promise.resolve([]);
+  override create = () => Promise.resolve();
+  override script = () => Promise.resolve([]);
+  override rows = () => new NoRows();
+  override missingRows = () => Promise.resolve(0);
+  override swap = () => Promise.resolve('aborted' as const);
+  override drop = () => Promise.resolve();
 }
 
 class NoSnapshot extends PositionSnapshot {
@@ -268,6 +291,8 @@ export function memoryAdapters(): MemoryAdapters {
           filled(JobStore, new NoJobs()),
           filled(CommandStore, new NoCommandIds()),
           filled(RowStore, new NoRows()),
+          filled(RebuildStore, new NoRebuilds()),
+          filled(ShadowTables, new NoShadows()),
           filled(PositionSnapshot, new NoSnapshot()),
           filled(StorageCheck, new MemoryStorageCheck(transports)),
         ],

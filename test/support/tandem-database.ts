@@ -48,9 +48,9 @@ export async function tandemDatabase(backend: SqlBackend, options: TandemDatabas
 
 /** As it was when it was new. */
 export async function emptyTandem({ dataSource, tables }: TandemDatabase): Promise<void> {
-  const { checkpoint, command, consumer, deadLetter, event, job, shard } = tables;
+  const { checkpoint, command, consumer, deadLetter, event, job, rebuild, shard } = tables;
   await sqlTransaction(dataSource, async (sql) => {
-    for (const table of [event, checkpoint, consumer, deadLetter, job, command]) await sql.query(`DELETE FROM ${table}`);
+    for (const table of [event, checkpoint, consumer, deadLetter, rebuild, job, command]) await sql.query(`DELETE FROM ${table}`);
     await sql.query(`UPDATE ${shard} SET head = 0, job_head = 0`);
   });
 }

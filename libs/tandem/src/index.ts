@@ -27,6 +27,9 @@ export type { DeadLetter, DeadLetterState } from './events/dead-letter-store.js'
 
 // Read
 export { Projection, type ProjectionOptions } from './read/projection/projection.js';
+export type { ProjectionContext } from './read/projection/free-projection.js';
+export { Projections, type RebuildOptions, type RebuildResult } from './read/projection/rebuild/projections.js';
+export type { Pace, ProjectionStatus, RebuildProgress } from './read/projection/rebuild/projection-status.js';
 export { Delta } from './read/projection/delta.js';
 export { OnDelta, type OnDeltaOptions } from './read/projection/on-delta.js';
 export { type BatchedOptions, type ScheduledOptions, SyncStrategy } from './read/projection/sync-strategy.js';
@@ -71,9 +74,10 @@ export {
   type ConsumerState,
   type ConsumerStatus,
   ConsumerStore,
+  type Positions,
   type RegisteredConsumer,
 } from './events/consumer-store.js';
-export { DeadLetterStore, type NewDeadLetter } from './events/dead-letter-store.js';
+export { DeadLetterStore, type LetterFilter, type NewDeadLetter } from './events/dead-letter-store.js';
 export {
   type AppendedEvent,
   type CountRequest,
@@ -99,6 +103,17 @@ export { CommandStore, type NewCommand, type RecordedCommand } from './write/com
 export type { CommandKey, CommandOutcome } from './events/command-outcome.js';
 export type { WrittenPositions } from './events/written.js';
 export { JobTransport } from './jobs/job-transport.js';
+export {
+  type Allowed,
+  type NewRebuild,
+  type Rebuild,
+  type RebuildState,
+  RebuildStore,
+  type ShadowTable,
+  ShadowTables,
+  type SwapRequest,
+  type SwapResult,
+} from './read/projection/rebuild/rebuild-store.js';
 export { type KeyValues, type RowChange, type RowChanges, type RowDelta, type RowShape, RowStore } from './read/projection/row-store.js';
 export { InvalidationChannel } from './read/query-cache/invalidation-channel.js';
 export { type AtOnePosition, type BothSides, type DrainTo, PositionSnapshot } from './consistency/position-snapshot.js';

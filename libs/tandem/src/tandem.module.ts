@@ -37,6 +37,9 @@ import { DurableJobs } from './jobs/durable-jobs.js';
 import { JobOutbox } from './jobs/job-outbox.js';
 import { JobRuntime } from './jobs/job-runtime.js';
 import { JobSettings } from './jobs/job-settings.js';
+import { ProjectionStatuses } from './read/projection/rebuild/projection-status.js';
+import { Projections } from './read/projection/rebuild/projections.js';
+import { RebuildWorkers } from './read/projection/rebuild/rebuild-workers.js';
 import { CacheInvalidation } from './read/query-cache/cache-invalidation.js';
 import { CacheReconciler } from './read/query-cache/cache-reconciler.js';
 import { QueryCache } from './read/query-cache/query-cache.js';
@@ -96,6 +99,9 @@ const SERVICES: readonly Type<object>[] = [
   QueryCache,
   CacheInvalidation,
   CacheReconciler,
+  RebuildWorkers,
+  ProjectionStatuses,
+  Projections,
   QueryPath,
   ReadSide,
   Freshness,

@@ -61,6 +61,11 @@ export interface TandemSettings {
    * It may differ from process to process, as in a rolling restart.
    */
   readonly syncStrategies?: Readonly<Record<string, SyncStrategy>>;
+  /**
+   * What a worker does at start where a projection's `version` is higher than that of the code which made its rows. `automatic`: it is rebuilt beside the live rows, which are served and kept
+   * up to date meanwhile. `manual`: it is only told, with the call to make. Default `automatic`.
+   */
+  readonly rebuild?: 'automatic' | 'manual';
   /** A job whose worker does not renew its lease for this long goes to another worker, in milliseconds. Default 10,000. */
   readonly jobLeaseMs?: number;
   /** Done and discarded jobs are kept this long, in milliseconds. Default 7 days. */
@@ -114,6 +119,7 @@ const DEFAULTS: Required<Omit<TandemSettings, Unset>> = {
   handlerTimeoutMs: HANDLER_TIMEOUT_MS,
   retired: {},
   syncStrategies: {},
+  rebuild: 'automatic',
   jobLeaseMs: 10_000,
   keepDoneJobsMs: 7 * 24 * 60 * 60 * 1_000,
   keepCommandIdsMs: 7 * 24 * 60 * 60 * 1_000,
@@ -167,6 +173,7 @@ const EXPECTED: Record<keyof TandemSettings, Expectation> = {
   handlerTimeoutMs: wholeNumber(1),
   retired: { what: "{ consumers?: ['name'], types?: { 'consumer': ['type'] } }", holds: isRetired },
   syncStrategies: { what: "{ 'projection': SyncStrategy.… }", holds: areStrategies },
+  rebuild: oneOf('automatic', 'manual'),
   jobLeaseMs: wholeNumber(100),
   keepDoneJobsMs: wholeNumber(0),
   keepCommandIdsMs: wholeNumber(0),

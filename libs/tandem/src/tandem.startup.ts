@@ -14,6 +14,8 @@ import { JobOutbox } from './jobs/job-outbox.js';
 import { JobRuntime } from './jobs/job-runtime.js';
 import { projectionOf } from './read/projection/projection.js';
 import { projectionConsumer } from './read/projection/projection-consumer.js';
+import { Projections } from './read/projection/rebuild/projections.js';
+import { RebuildWorkers } from './read/projection/rebuild/rebuild-workers.js';
 import { RowStore } from './read/projection/row-store.js';
 import { projectionProblems } from './read/projection/wiring.js';
 import { queryProblems } from './read/query/query-rules.js';
@@ -43,6 +45,8 @@ export class TandemStartup {
     private readonly checker: ConsistencyChecker,
     private readonly budget: ConnectionBudget,
     private readonly units: UnitOfWork,
+    private readonly rebuilds: RebuildWorkers,
+    private readonly projections: Projections,
   ) {}
 
   /** Before anything is served. @throws TANDEM_WIRING with every mistake at once; what StorageCheck throws. */
@@ -78,6 +82,8 @@ export class TandemStartup {
     if (this.settings.role !== 'api') {
       this.started = true;
       await this.consumers.start();
+      await this.projections.atStart(this.settings.rebuild);
+      this.rebuilds.start();
       await this.jobs.start(queuedCommandsOf(this.application.provided));
       this.commandIds.start();
     }
@@ -88,7 +94,8 @@ export class TandemStartup {
   async stop(): Promise<void> {
     if (!this.started) return;
     const { drainTimeoutMs } = this.settings;
-    const results = await Promise.allSettled([this.consumers.stop(drainTimeoutMs), this.jobs.stop(drainTimeoutMs), this.commandIds.stop()]);
+    const { consumers, rebuilds, jobs, commandIds } = this;
+    const results = await Promise.allSettled([consumers.stop(drainTimeoutMs), rebuilds.stop(drainTimeoutMs), jobs.stop(drainTimeoutMs), commandIds.stop()]);
     for (const result of results) if (result.status === 'rejected') new Logger('Tandem').error(`Stopping: ${String(result.reason)}`);
   }
 

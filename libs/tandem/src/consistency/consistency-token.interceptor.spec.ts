@@ -11,7 +11,6 @@ import { ConsistencyGuarantor } from './consistency-guarantor.js';
 import { decodeToken, encodeToken } from './consistency-token.js';
 import { ConsistencyTokenInterceptor } from './consistency-token.interceptor.js';
 import { noteHandled } from './handled-commands.js';
-import type { ReadSide } from './read-side.js';
 
 const LOG = 'this-log';
 const token = encodeToken(LOG, { positions: new Map([[1, 4]]), streams: new Set([7]) });
@@ -40,9 +39,6 @@ describe('ConsistencyTokenInterceptor', () => {
     const nothing = {} as never;
     interceptor = new ConsistencyTokenInterceptor(
       new ConsistencyGuarantor(nothing, nothing, nothing, { logId: LOG } as StorageCheck, { heads: async () => ({ cutMicros: 0, heads: new Map([[3, 12]]) }) } as never),
-      {
-        prepare: async () => undefined,
-      } as ReadSide,
     );
   });
 

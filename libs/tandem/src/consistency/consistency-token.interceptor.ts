@@ -5,7 +5,6 @@ import { currentNotes, type RequestNotes, runWithMessage, currentMessage, nextMe
 import { demandByDefault } from '../read/query/read-demand.js';
 import { ConsistencyGuarantor } from './consistency-guarantor.js';
 import { RetryPolicy } from './retry-policy.js';
-import { ReadSide } from './read-side.js';
 
 export const CONSISTENCY_TOKEN_HEADER = 'Consistency-Token';
 
@@ -30,10 +29,7 @@ interface HttpAnswer {
 export class ConsistencyTokenInterceptor implements NestInterceptor {
   private readonly deadlineMs = new RetryPolicy().deadlineMs;
 
-  constructor(
-    private readonly guarantor: ConsistencyGuarantor,
-    private readonly readSide: ReadSide,
-  ) {}
+  constructor(private readonly guarantor: ConsistencyGuarantor) {}
 
   /** @throws TANDEM_TOKEN_INVALID before anything runs. */
   async intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> {
@@ -41,7 +37,7 @@ export class ConsistencyTokenInterceptor implements NestInterceptor {
     const notes = currentNotes();
     if (!notes) throw new TandemError('TANDEM_WIRING', 'ConsistencyTokenInterceptor runs outside of a message: it belongs after the interceptor that begins one');
     const token = tokenOf(context.switchToHttp().getRequest<HttpRequest>());
-    if (token !== undefined) await this.demand(notes, token);
+    if (token !== undefined) this.demand(notes, token);
     const answer = context.switchToHttp().getResponse<HttpAnswer>();
     const inRequest = <T>(work: () => T): T => runWithMessage(currentMessage() ?? nextMessage(), work, notes);
     return next.handle().pipe(
@@ -59,10 +55,9 @@ export class ConsistencyTokenInterceptor implements NestInterceptor {
     );
   }
 
-  private async demand(notes: RequestNotes, token: string): Promise<void> {
+  private demand(notes: RequestNotes, token: string): void {
     this.guarantor.check(token);
     demandByDefault(notes, { kind: 'token', token, deadlineMs: this.deadlineMs, onTimeout: 'error' });
-    await this.readSide.prepare();
   }
 
   private setToken(answer: HttpAnswer, token: string | undefined): void {

@@ -50,7 +50,7 @@ describe('fresh reads', () => {
     const registry = new ConsumerRegistry();
     registry.add([project('orders.view', OrderView, 5), project('users.view', UserView, 5), project('sales', class Sales {}, 5, 'halt')]);
     const storage = { logId: LOG } as StorageCheck;
-    readSide = new ReadSide(world.store, world.letterStore, world.clock);
+    readSide = new ReadSide(world.store, world.letterStore);
     const freshness = new Freshness(world.units, readSide, world.log, world.clock, { ask: () => undefined } as unknown as ForcedRuns);
     reads = new SnapshotFreshRead(world.units, freshness, registry, world.log, storage);
     guarantor = new ConsistencyGuarantor(freshness, world.units, registry, storage, {} as EventLog);

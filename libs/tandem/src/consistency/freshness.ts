@@ -94,7 +94,6 @@ export class Freshness {
 
   private async attempt<T>(attempt: Attempt, work: () => Promise<T>): Promise<Outcome<T>> {
     const { want } = attempt;
-    await this.readSide.prepare(want.consumers);
     try {
       return await this.units.run(async (unit) => {
         attempt.spoiltBy = undefined;

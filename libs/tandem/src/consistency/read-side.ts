@@ -3,7 +3,6 @@ import type { Consumer } from '../events/consumer.js';
 import { ConsumerStore } from '../events/consumer-store.js';
 import { type DeadLetter, DeadLetterStore } from '../events/dead-letter-store.js';
 import { SHARDS } from '../events/event-log.js';
-import { Clock } from '../kernel/clock.js';
 import type { Unit } from '../kernel/unit-of-work.js';
 import { streamHash, type TokenContents } from './consistency-token.js';
 
@@ -28,30 +27,17 @@ export interface LookFor {
 type AllPositions = ReadonlyMap<string, ReadonlyMap<number, number>>;
 
 const ALL_SHARDS: readonly number[] = Array.from({ length: SHARDS }, (_, shard) => shard);
-/** How long a generation is taken as known, in milliseconds: it changes only when a rebuild is swapped in. */
-const GENERATIONS_KEPT_MS = 1_000;
 
 /** How far the projections are, as one snapshot shows it. */
 @Injectable()
 export class ReadSide {
-  private generations: ReadonlyMap<string, number> = new Map();
-  private knownAt = Number.NEGATIVE_INFINITY;
-  private asking: Promise<void> | undefined;
   private nextPositions: { readonly names: Set<string>; readonly shards: Set<number>; readonly found: Promise<AllPositions> } | undefined;
   private lastPositions: Promise<unknown> = Promise.resolve();
 
   constructor(
     private readonly store: ConsumerStore,
     private readonly letters: DeadLetterStore,
-    private readonly clock: Clock,
   ) {}
-
-  /** Before a look, and outside of its unit: it asks on a connection of its own. */
-  async prepare(consumers: readonly Consumer[] = []): Promise<void> {
-    if (this.clock.now() - this.knownAt < GENERATIONS_KEPT_MS && consumers.every(({ name }) => this.generations.has(name))) return;
-    this.asking ??= this.ask().finally(() => (this.asking = undefined));
-    await this.asking;
-  }
 
   /** Reads in the unit: what it says holds for everything that the unit reads afterwards. */
   async look(unit: Unit, { consumers, target, keepPositions }: LookFor): Promise<Look> {
@@ -59,14 +45,12 @@ export class ReadSide {
     if (consumers.length === 0 || shards.length === 0) return { fresh: true, lagging: [], held: [], passed: undefined };
     const names = consumers.map(({ name }) => name);
     const positions = await this.store.positions(names, shards, unit);
-    const unknown = names.filter((name) => !this.generations.has(name));
-    const lagging = new Set(target ? names.filter((name) => unknown.includes(name) || !hasPassed(positions.get(name), target)) : []);
+    const unknown = names.filter((name) => (positions.get(name)?.size ?? 0) === 0);
+    const lagging = new Set(target ? names.filter((name) => !hasPassed(positions.get(name), target)) : []);
     const letters: DeadLetter[] = [];
     const held: DeadLetter[] = [];
     for (const consumer of consumers) {
-      const generation = this.generations.get(consumer.name);
-      if (generation === undefined) continue;
-      const own = await this.letters.held(unit, consumer.name, generation, consumer.onError === 'halt' ? ALL_SHARDS : shards);
+      const own = await this.letters.held(unit, consumer.name, 'live', consumer.onError === 'halt' ? ALL_SHARDS : shards);
       letters.push(...own);
       // One that halts stops at its first failed event, whosever that is.
       const halted = consumer.onError === 'halt' && lagging.has(consumer.name);
@@ -96,12 +80,6 @@ export class ReadSide {
     });
     this.lastPositions = found.catch(() => undefined); // those who asked have the error
     return { names, shards, found };
-  }
-
-  private async ask(): Promise<void> {
-    const at = this.clock.now();
-    this.generations = new Map((await this.store.status()).map(({ consumer, generation }) => [consumer, generation]));
-    this.knownAt = at;
   }
 }
 

@@ -32,7 +32,7 @@ describe('tokens and strong commands', () => {
     advance('orders.view', 5);
     const registry = new ConsumerRegistry();
     registry.add([{ name: 'orders.view', kind: 'projection', entities: [], events: [], onError: 'park' } as unknown as Consumer]);
-    const freshness = new Freshness(world.units, new ReadSide(world.store, world.letterStore, world.clock), world.log, world.clock, {
+    const freshness = new Freshness(world.units, new ReadSide(world.store, world.letterStore), world.log, world.clock, {
       ask: () => undefined,
     } as unknown as ForcedRuns);
     guarantor = new ConsistencyGuarantor(freshness, world.units, registry, { logId: LOG } as StorageCheck, {} as EventLog);

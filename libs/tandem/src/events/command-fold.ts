@@ -1,4 +1,5 @@
 /** Folds a command's own events into `immediate` projections, in the command's transaction and before its COMMIT. */
+import type { Clock } from '../kernel/clock.js';
 import type { Unit } from '../kernel/unit-of-work.js';
 import { type Consumer, EventFailure } from './consumer.js';
 import type { BatchPorts, BatchResult, ConsumerBatch } from './consumer-batch.js';
@@ -12,6 +13,9 @@ type Report = (consumer: Consumer, result: BatchResult) => void;
 
 /** MariaDB may show a later commit without an earlier one, for a moment. */
 const GAP_TRIES = 20;
+/** How long a command that holds a shard waits for rebuilt rows to take the place of the live ones, in milliseconds. */
+const SWAP_WAIT_MS = 500;
+const SWAP_PAUSE_MS = 5;
 
 export class CommandFold implements AppendListener {
   constructor(
@@ -19,6 +23,7 @@ export class CommandFold implements AppendListener {
     private readonly registry: ConsumerRegistry,
     private readonly batch: ConsumerBatch,
     private readonly report: Report,
+    private readonly clock: Clock,
   ) {}
 
   wants(types: ReadonlySet<string>): boolean {
@@ -38,8 +43,8 @@ export class CommandFold implements AppendListener {
 
   private async foldOne(unit: Unit, consumer: Consumer, appended: readonly StoredEvent[]): Promise<void> {
     const shards = [...new Set(appended.map(({ shard }) => shard))];
-    const claim = await this.ports.store.claim(unit, { consumer: consumer.name, exclusive: consumer.parallelism === 1, shards, wait: true });
-    if (!claim) return;
+    const claim = await this.claim(unit, consumer, shards);
+    if (!claim || claim.state === 'swapping') return;
     if (standsRightBefore(claim, appended)) {
       try {
         if (await this.batch.handleAppended(unit, consumer, claim, appended)) unit.afterCommit(() => this.report(consumer, { handled: appended.length, more: false }));
@@ -47,6 +52,20 @@ export class CommandFold implements AppendListener {
         throw error instanceof EventFailure ? error.cause : error;
       }
     } else await this.foldFrom(unit, consumer, claim, appended);
+  }
+
+  /**
+   * While it is being swapped, nothing may be folded. A swap takes milliseconds, so the command waits for it; where it takes long, the command commits without, and
+   * a worker folds its events when the swap is over. Of an unpartitioned projection it holds a lock that the swap needs: it cannot wait.
+   */
+  private async claim(unit: Unit, consumer: Consumer, shards: readonly number[]): Promise<Claim | undefined> {
+    const exclusive = consumer.parallelism === 1;
+    const until = this.clock.now() + (exclusive ? 0 : SWAP_WAIT_MS);
+    for (;;) {
+      const claim = await this.ports.store.claim(unit, { consumer: consumer.name, exclusive, shards, wait: true });
+      if (claim?.state !== 'swapping' || this.clock.now() >= until) return claim;
+      await this.clock.sleep(SWAP_PAUSE_MS);
+    }
   }
 
   /** Older events wait in front of the command's own (an older version of the code has appended them): they are folded first. */

@@ -260,6 +260,8 @@ export class ConsumerBatch {
 /** Why a consumer may not run: its state, or event types that only newer code knows. */
 export function whyStopped(consumer: Consumer, claim: Claim): string | undefined {
   if (claim.state !== 'running') return `it is ${claim.state}`;
+  if (claim.version !== undefined && consumer.version < claim.version)
+    return `its rows were rebuilt by version ${claim.version} of its code, and this is version ${consumer.version}`;
   const unknown = unknownTypes(consumer, claim.types);
   return unknown.length > 0 ? `another version of its code also handles ${unknown.join(', ')}, which this one does not` : undefined;
 }

@@ -73,7 +73,7 @@ export class ConsumerRuntime {
     this.running = new ConsumerRuns({ ...ports, batch: this.batch, clock, lanes: CONCURRENCY, report, stop: this.stopping.signal });
     this.dueRuns = new DueRuns(ports);
     this.reconciler = this.newReconciler();
-    this.commandFold = new CommandFold(ports, registry, this.batch, report);
+    this.commandFold = new CommandFold(ports, registry, this.batch, report, clock);
     // Every consumer that runs may be asleep on it.
     setMaxListeners(0, this.stopping.signal);
   }
@@ -101,6 +101,7 @@ export class ConsumerRuntime {
         retiredTypes: consumer.retiredTypes,
         version: consumer.version,
         startFrom: consumer.startFrom,
+        entities: consumer.entities,
       })),
     );
     this.capture.onAppend(this.commandFold);

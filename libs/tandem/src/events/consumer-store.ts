@@ -1,8 +1,9 @@
+import type { Type } from '@nestjs/common';
 import type { Unit } from '../kernel/unit-of-work.js';
 import type { Heads, Position } from './event-log.js';
 
-/** `halted`: an event failed and the consumer may not go on without it. `paused`: by an operator, or after the same error on many streams running. */
-export type ConsumerState = 'running' | 'halted' | 'paused';
+/** `halted`: an event failed and the consumer may not go on without it. `paused`: by an operator, or after the same error on many streams running. `swapping`: for a moment, while rebuilt rows take the place of the live ones. */
+export type ConsumerState = 'running' | 'halted' | 'paused' | 'swapping';
 
 export interface ConsumerRegistration {
   readonly name: string;
@@ -12,6 +13,8 @@ export interface ConsumerRegistration {
   readonly retiredTypes?: readonly string[];
   readonly version: number;
   readonly startFrom: 'beginning' | 'now';
+  /** Whose rows it writes: a look at its positions also holds their tables, so that they are not swapped under who reads both. */
+  readonly entities?: readonly Type[];
 }
 
 export interface RegisteredConsumer {
@@ -19,6 +22,8 @@ export interface RegisteredConsumer {
   readonly kind: string;
   /** Union of the event types of every version of the code that ever registered. */
   readonly types: readonly string[];
+  /** Of the code that the live rows were made by. */
+  readonly liveVersion?: number;
   /** Since it was first registered, by the database's clock. */
   readonly ageMs: number;
 }
@@ -29,6 +34,8 @@ export interface Checkpoint extends Position {
 
 export interface ClaimRequest {
   readonly consumer: string;
+  /** Of a rebuild, in this state of it, instead of the live generation. */
+  readonly rebuild?: { readonly generation: number; readonly state: string };
   /** Lock the consumer's own row first, so that one batch runs at a time. */
   readonly exclusive: boolean;
   /** Only these shards; default all. */
@@ -45,6 +52,8 @@ export interface Claim {
   readonly consumer: string;
   readonly generation: number;
   readonly state: ConsumerState;
+  /** Of the code that this generation's rows are made by: older code leaves them alone. */
+  readonly version?: number;
   /** Union of the event types of every version of the code that ever registered. */
   readonly types: readonly string[];
   /** Empty when a worker asked and nothing lags. */
@@ -74,6 +83,11 @@ export interface ConsumerStatus {
   readonly readAt: Date;
 }
 
+/** Shard → number, of the generation that is live. */
+export interface Positions extends ReadonlyMap<number, number> {
+  readonly generation?: number;
+}
+
 /** Port. Who reads the log, and how far they are. */
 export abstract class ConsumerStore {
   /** Inserts or widens (types are a union); a new consumer gets its checkpoints at the beginning or at the current heads. Idempotent, safe when several processes start at once. */
@@ -82,7 +96,7 @@ export abstract class ConsumerStore {
   /** Every consumer that was ever registered, by name. */
   abstract registered(): Promise<readonly RegisteredConsumer[]>;
 
-  /** Locks checkpoints FOR UPDATE in shard order (SKIP LOCKED unless `wait`), then reads the consumer's state. Undefined when others hold what there is to lock. */
+  /** Locks checkpoints FOR UPDATE in shard order (SKIP LOCKED unless `wait`), then reads the consumer's state. Undefined when others hold what there is to lock, and to who does not wait while the consumer is being swapped. */
   abstract claim(unit: Unit, request: ClaimRequest): Promise<Claim | undefined>;
 
   /** Writes the claim's new checkpoints, in one statement. */
@@ -94,9 +108,9 @@ export abstract class ConsumerStore {
   /** Notes that the run of this slot has come to its end; an earlier slot than the noted one changes nothing. Microseconds since the epoch. */
   abstract noteRun(unit: Unit, consumer: string, slotMicros: number): Promise<void>;
 
-  /** Sets the state, with the reason for an operator. In the unit's transaction, where given. */
+  /** Sets the state, with the reason for an operator. In the unit's transaction, where given. @throws TANDEM_REBUILD_RUNNING while it is being swapped. */
   abstract setState(consumer: string, state: ConsumerState, reason: string | null, unit?: Unit): Promise<void>;
 
   /** Checkpoints of the live generations, without locks; in the unit's snapshot, where given. */
-  abstract positions(consumers: readonly string[], shards: readonly number[], unit?: Unit): Promise<ReadonlyMap<string, ReadonlyMap<number, number>>>;
+  abstract positions(consumers: readonly string[], shards: readonly number[], unit?: Unit): Promise<ReadonlyMap<string, Positions>>;
 }

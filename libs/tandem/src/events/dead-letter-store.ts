@@ -25,6 +25,17 @@ export interface NewDeadLetter extends Omit<DeadLetter, 'due'> {
   readonly retryInMs: number;
 }
 
+/** Which letters are listed. */
+export interface LetterFilter {
+  readonly consumer?: string;
+  readonly consumers?: readonly string[];
+  /** Default all, those of rows that are being rebuilt too; where only what is due is asked for, the live one. */
+  readonly generation?: number;
+  /** Only those to be retried now. */
+  readonly due?: boolean;
+  readonly limit?: number;
+}
+
 /** Port. Streams held back. Every change runs under the lock of the shard's checkpoint. */
 export abstract class DeadLetterStore {
   /** Inserts, or replaces position, state, attempts, error and due time of the same stream. */
@@ -33,13 +44,13 @@ export abstract class DeadLetterStore {
   /** The stream goes on. */
   abstract release(unit: Unit, letter: Pick<DeadLetter, 'consumer' | 'generation' | 'tenant' | 'stream'>): Promise<void>;
 
-  /** Held streams of a consumer in these shards, in the unit's transaction. */
-  abstract held(unit: Unit, consumer: string, generation: number, shards: readonly number[]): Promise<readonly DeadLetter[]>;
+  /** Held streams of a consumer in these shards, in the unit's transaction. `live`: of the rows that readers see; while rebuilt ones take their place, of both. */
+  abstract held(unit: Unit, consumer: string, generation: number | 'live', shards: readonly number[]): Promise<readonly DeadLetter[]>;
 
-  /** Letters, newest last: of one consumer, of several or of all; `due` only those to be retried now. Without locks. */
-  abstract list(filter?: { readonly consumer?: string; readonly consumers?: readonly string[]; readonly due?: boolean; readonly limit?: number }): Promise<readonly DeadLetter[]>;
+  /** Letters, newest last: of one consumer, of several or of all. Without locks. */
+  abstract list(filter?: LetterFilter): Promise<readonly DeadLetter[]>;
 
-  /** Which of these consumers have letters that are due. Without locks. */
+  /** Which of these consumers have letters of their live generation that are due. Without locks. */
   abstract dueConsumers(consumers: readonly string[]): Promise<readonly string[]>;
 
   /** Makes letters due at once (parked ones too), with their attempts counted anew. Returns how many. */

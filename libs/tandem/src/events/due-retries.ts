@@ -6,7 +6,7 @@ import { inLanes, SingleRuns } from './single-runs.js';
 const PAGE = 100;
 
 export interface DueRetryPorts {
-  readonly letters: DeadLetterStore;
+  readonly letters: Pick<DeadLetterStore, 'list'>;
   /** True when the stream goes on, or went on a bit. Reports its errors. */
   readonly retry: (consumer: Consumer, letter: DeadLetter) => Promise<boolean>;
   readonly lanes: number;

@@ -39,7 +39,7 @@ const ON = 'tandem:on';
 const OPTIONS: Readonly<Record<keyof OnOptions, true>> = { key: true, whenMissing: true, delete: true };
 
 type Mismatch<E> = { readonly 'the method must take the event that the decorator names': E };
-/** `(event, metadata)` of a saga, `(event, metadata, manager)` of a free projection, or `(row, event, metadata)` of a row projection. */
+/** `(event, metadata)` of a saga, `(event, metadata, manager, context)` of a free projection, or `(row, event, metadata)` of a row projection. */
 type Takes<M, E> = M extends (...args: infer P) => unknown
   ? P extends []
     ? unknown

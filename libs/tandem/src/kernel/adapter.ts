@@ -11,7 +11,7 @@ interface AdapterValue {
   readonly providers: Provider[];
 }
 
-/** Fills UnitOfWork, StorageCheck, EventLog, ConsumerStore, DeadLetterStore, JobStore, CommandStore, RowStore and PositionSnapshot. */
+/** Fills UnitOfWork, StorageCheck, EventLog, ConsumerStore, DeadLetterStore, JobStore, CommandStore, RowStore, RebuildStore, ShadowTables and PositionSnapshot. */
 export interface TandemStorage extends AdapterValue {
   readonly port: 'storage';
 }

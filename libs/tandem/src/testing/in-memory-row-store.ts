@@ -24,28 +24,28 @@ export class InMemoryRowStore extends RowStore {
 
   /** All rows of an entity, in the order of their keys. */
   rowsOf<T extends object>(entity: Type<T>): readonly T[] {
-    return [...this.table(entity).rows].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, row]) => copy(row as T));
+    return [...this.rowsIn(entity).rows].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, row]) => copy(row as T));
   }
 
   override shape(entity: Type): RowShape {
-    return this.table(entity).shape;
+    return this.rowsIn(entity).shape;
   }
 
   override fresh(entity: Type, key: KeyValues): object {
     const row = new entity() as Record<string, unknown>;
-    for (const [column, value] of Object.entries(structuredClone(this.table(entity).defaults))) row[column] ??= value;
+    for (const [column, value] of Object.entries(structuredClone(this.rowsIn(entity).defaults))) row[column] ??= value;
     return Object.assign(row, key);
   }
 
   override async load(_unit: Unit, entity: Type, keys: readonly KeyValues[]): Promise<ReadonlyMap<string, object>> {
-    const { rows, shape } = this.table(entity);
+    const { rows, shape } = this.rowsIn(entity);
     const found = new Map<string, object>();
     for (const id of keys.map((key) => rowId(shape, key))) if (rows.has(id)) found.set(id, copy(rows.get(id)!));
     return found;
   }
 
   override async write(_unit: Unit, entity: Type, { deletes, updates, inserts }: RowChanges): Promise<void> {
-    const { rows, shape } = this.table(entity);
+    const { rows, shape } = this.rowsIn(entity);
     for (const { key } of deletes) rows.delete(rowId(shape, key));
     for (const { key, row } of updates) {
       if (!rows.has(rowId(shape, key))) throw new Error(`${entity.name} has no row ${rowId(shape, key)} to update`);
@@ -58,7 +58,7 @@ export class InMemoryRowStore extends RowStore {
   }
 
   override async add(_unit: Unit, entity: Type, deltas: readonly RowDelta[]): Promise<void> {
-    const { rows, shape } = this.table(entity);
+    const { rows, shape } = this.rowsIn(entity);
     for (const { key, add } of deltas) {
       const row = (rows.get(rowId(shape, key)) ?? this.fresh(entity, key)) as Record<string, unknown>;
       for (const [column, amount] of add) {
@@ -74,7 +74,12 @@ export class InMemoryRowStore extends RowStore {
     return undefined;
   }
 
-  private table(entity: Type) {
+  /** There is no SQL to use it in. */
+  override table(entity: Type): string {
+    return entity.name;
+  }
+
+  private rowsIn(entity: Type) {
     const table = this.tables.get(entity);
     if (!table) throw new TandemError('TANDEM_WIRING', `${entity.name} is no entity of this InMemoryRowStore`);
     return table;

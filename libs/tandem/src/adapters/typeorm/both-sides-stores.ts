@@ -104,7 +104,7 @@ export class BothSidesDeadLetterStore extends DeadLetterStore {
     return this.of(letter).release(unit, letter);
   }
 
-  held(unit: Unit, consumer: string, generation: number, shards: readonly number[]): Promise<readonly DeadLetter[]> {
+  held(unit: Unit, consumer: string, generation: number | 'live', shards: readonly number[]): Promise<readonly DeadLetter[]> {
     return this.of({ consumer }).held(unit, consumer, generation, shards);
   }
 

@@ -98,7 +98,7 @@ describe.each(sqlBackends())('reading your writes on $name', (backend) => {
     const settings = { ...{ batchSize: 100, batchBytes: 1e6, reconcileEveryMs: 1e6, wakeUpWindowMs: 25 }, consumerAttempts: 1, consumerBackoffMs: 1, drainTimeoutMs: 1_000 };
     runtime = new ConsumerRuntime(units, log, store, letters, registry, settings, capture, { committed: () => undefined } as unknown as WakeUps, {} as WakeUpTransport, clock);
     await runtime.register([notes]);
-    const freshness = new Freshness(units, new ReadSide(store, letters, clock), log, clock, { ask: () => undefined } as unknown as ForcedRuns);
+    const freshness = new Freshness(units, new ReadSide(store, letters), log, clock, { ask: () => undefined } as unknown as ForcedRuns);
     guarantor = new ConsistencyGuarantor(freshness, units, registry, storage, log);
     const reads = new SnapshotFreshRead(units, freshness, registry, log, storage);
     cache = new QueryCache(reads);

@@ -32,12 +32,10 @@ export async function registerConsumers(sql: Sql, registrations: readonly Consum
 
 async function insert(sql: Sql, { name, kind, types, version, startFrom }: ConsumerRegistration, tables: TableNames): Promise<void> {
   const { now } = expressionsOf(sql.dialect);
-  await sql.query(`INSERT INTO ${tables.consumer} (name, kind, live_generation, state, types, version, created_at, updated_at) VALUES (?, ?, 1, 'running', ?, ?, ${now}, ${now})`, [
-    name,
-    kind,
-    typesText(types),
-    version,
-  ]);
+  await sql.query(
+    `INSERT INTO ${tables.consumer} (name, kind, live_generation, live_version, last_generation, state, types, version, created_at, updated_at) VALUES (?, ?, 1, ?, 1, 'running', ?, ?, ${now}, ${now})`,
+    [name, kind, version, typesText(types), version],
+  );
   const insertCheckpoints = `INSERT INTO ${tables.checkpoint} (consumer, generation, shard, seq, event_id)`;
   if (startFrom === 'beginning') await sql.query(`${insertCheckpoints} SELECT ?, 1, shard, 0, NULL FROM ${tables.shard}`, [name]);
   else

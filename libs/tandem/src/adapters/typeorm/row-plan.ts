@@ -4,6 +4,7 @@ import { TandemError } from '../../kernel/errors.js';
 import { rowId, type KeyValues, type RowShape } from '../../read/projection/row-store.js';
 import { dialectOf } from './driver-link.js';
 import { RowColumn, typeName, type ColumnMetadata } from './row-column.js';
+import { quotedPath } from './quoted-path.js';
 import type { Dialect } from './sql.js';
 
 type EntityMetadata = DataSource['entityMetadatas'][number];
@@ -44,6 +45,7 @@ export class RowPlan {
   constructor(
     private readonly metadata: EntityMetadata,
     dataSource: DataSource,
+    table = metadata.tablePath,
   ) {
     refuseUnfit(metadata, dataSource);
     const { driver } = dataSource;
@@ -53,10 +55,7 @@ export class RowPlan {
     this.columns = columns.filter(({ metadata: { isPrimary, generatedType, isGenerated } }) => !isPrimary && generatedType === undefined && !isGenerated);
     this.insertable = this.columns.filter(({ metadata: { isInsert } }) => isInsert);
     this.byPath = new Map(this.columns.map((column) => [column.path, column]));
-    this.table = metadata.tablePath
-      .split('.')
-      .map((part) => driver.escape(part))
-      .join('.');
+    this.table = quotedPath(dataSource, table);
     this.dialect = dialectOf(dataSource);
     this.constrained =
       metadata.uniques.length > 0 || metadata.checks.length > 0 || metadata.indices.some((index) => index.isUnique) || columns.some((column) => column.metadata.unsigned);
@@ -116,14 +115,14 @@ export class RowPlan {
   }
 }
 
-/** @throws TANDEM_WIRING */
-export function planFor(entity: Type, dataSource: DataSource): RowPlan {
+/** @param table the table that the rows are in, where that is not the entity's own. @throws TANDEM_WIRING */
+export function planFor(entity: Type, dataSource: DataSource, table?: string): RowPlan {
   if (!dataSource.hasMetadata(entity)) {
     throw new TandemError('TANDEM_WIRING', `${entity.name} is no entity of the data source that Tandem uses`, {
       next: 'Add it to the `entities` of the data source, or to TypeOrmModule.forFeature with autoLoadEntities.',
     });
   }
-  return new RowPlan(dataSource.getMetadata(entity), dataSource);
+  return new RowPlan(dataSource.getMetadata(entity), dataSource, table);
 }
 
 function refuseUnfit(metadata: EntityMetadata, { driver }: DataSource): void {

@@ -6,6 +6,8 @@ import { addToRows } from './row-add.js';
 import { loadRows } from './row-load.js';
 import { planFor, type RowPlan } from './row-plan.js';
 import { RowSql } from './row-sql.js';
+import { quotedPath } from './quoted-path.js';
+import { shadowManager, type Shadows } from './shadow-manager.js';
 import { managerOf } from './sql.js';
 import { valuesOf, writeRows, type LoadedValues } from './row-write.js';
 
@@ -18,7 +20,11 @@ export class TypeOrmRowStore extends RowStore {
   private readonly plans = new Map<Type, RowPlan>();
   private readonly loaded: LoadedValues = new WeakMap();
 
-  constructor(private readonly dataSource: DataSource) {
+  /** @param shadows tables in the place of the entities' own. */
+  constructor(
+    private readonly dataSource: DataSource,
+    private readonly shadows?: Shadows,
+  ) {
     super();
   }
 
@@ -48,7 +54,12 @@ export class TypeOrmRowStore extends RowStore {
   }
 
   override manager(unit: Unit): unknown {
-    return managerOf(unit);
+    return this.shadows ? shadowManager(managerOf(unit), this.shadows) : managerOf(unit);
+  }
+
+  override table(entity: Type): string {
+    const metadata = this.dataSource.getMetadata(entity);
+    return quotedPath(this.dataSource, this.shadows?.get(entity) ?? metadata.tablePath);
   }
 
   private sql(unit: Unit, plan: RowPlan): RowSql {
@@ -58,7 +69,7 @@ export class TypeOrmRowStore extends RowStore {
   private plan(entity: Type): RowPlan {
     const known = this.plans.get(entity);
     if (known) return known;
-    const plan = planFor(entity, this.dataSource);
+    const plan = planFor(entity, this.dataSource, this.shadows?.get(entity));
     this.plans.set(entity, plan);
     return plan;
   }

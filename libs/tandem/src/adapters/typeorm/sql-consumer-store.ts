@@ -1,3 +1,4 @@
+import type { Type } from '@nestjs/common';
 import type { DataSource } from 'typeorm';
 import {
   ConsumerStore,
@@ -7,6 +8,7 @@ import {
   type ConsumerRegistration,
   type ConsumerState,
   type ConsumerStatus,
+  type Positions,
   type RegisteredConsumer,
 } from '../../events/consumer-store.js';
 import { type Heads, SHARDS } from '../../events/event-log.js';
@@ -15,17 +17,19 @@ import type { Unit } from '../../kernel/unit-of-work.js';
 import { expressionsOf } from './dialect.js';
 import { registerConsumers } from './register-consumers.js';
 import { repeated } from './repeated.js';
+import { quotedPath } from './quoted-path.js';
 import { shortText } from './short-text.js';
 import { sqlAt, sqlOf, sqlOutside, sqlTransaction, type Sql } from './sql.js';
 import type { TableNames } from './table-names.js';
 
 interface ConsumerRow {
   readonly live_generation: number;
+  readonly live_version: number;
   readonly state: ConsumerState;
   readonly types: string;
 }
 
-export interface StatusRow extends ConsumerRow {
+export interface StatusRow extends Omit<ConsumerRow, 'live_version'> {
   readonly name: string;
   readonly kind: string;
   readonly state_reason: string | null;
@@ -50,6 +54,9 @@ export interface Lagging extends Heads {
 
 /** Consumers and their checkpoints on MySQL, MariaDB and PostgreSQL. */
 export class SqlConsumerStore extends ConsumerStore {
+  /** Consumer → its tables, quoted. */
+  private readonly pinned = new Map<string, readonly string[]>();
+
   constructor(
     protected readonly dataSource: DataSource,
     protected readonly tables: TableNames,
@@ -59,23 +66,25 @@ export class SqlConsumerStore extends ConsumerStore {
 
   async register(registrations: readonly ConsumerRegistration[]): Promise<void> {
     if (registrations.length === 0) return;
+    for (const { entities, name } of registrations) this.pinned.set(name, tablesOf(this.dataSource, entities ?? []));
     await repeated(() => sqlTransaction(this.dataSource, (sql) => registerConsumers(sql, registrations, this.tables)));
   }
 
   async registered(): Promise<readonly RegisteredConsumer[]> {
     const rows = await sqlOutside(this.dataSource, (sql) => {
       const { micros, now } = expressionsOf(sql.dialect);
-      return sql.query<{ name: string; kind: string; types: string; age: number | string }[]>(
-        `SELECT name, kind, types, ${micros(now)} - ${micros('created_at')} AS age FROM ${this.tables.consumer} ORDER BY name`,
+      return sql.query<{ name: string; kind: string; types: string; live_version: number; age: number | string }[]>(
+        `SELECT name, kind, types, live_version, ${micros(now)} - ${micros('created_at')} AS age FROM ${this.tables.consumer} ORDER BY name`,
       );
     });
-    return rows.map(({ age, types, ...row }) => ({ ...row, types: JSON.parse(types) as string[], ageMs: Number(age) / 1_000 }));
+    return rows.map(({ age, live_version: liveVersion, types, ...row }) => ({ ...row, liveVersion, types: JSON.parse(types) as string[], ageMs: Number(age) / 1_000 }));
   }
 
   async claim(unit: Unit, request: ClaimRequest): Promise<Claim | undefined> {
     const sql = sqlOf(unit);
     const { consumer, exclusive, wait } = request;
-    let found = await this.consumerRow(sql, consumer, exclusive ? lockClause(wait) : '');
+    const row = (lock?: string) => (request.rebuild ? this.rebuildRow(sql, consumer, request.rebuild, lock) : this.consumerRow(sql, consumer, lock));
+    let found = await row(exclusive ? lockClause(wait) : '');
     while (found) {
       const generation = found.live_generation;
       const lagging = request.shards || wait ? undefined : await this.lagging(unit, consumer, generation);
@@ -84,7 +93,8 @@ export class SqlConsumerStore extends ConsumerStore {
       const checkpoints = await this.lockCheckpoints(sql, request, generation, candidates);
       if (checkpoints.length === 0) return undefined;
       // Only now, unless its row is locked: before the checkpoints were, another process could still have changed it.
-      if (!exclusive) found = await this.consumerRow(sql, consumer);
+      if (!exclusive) found = await row();
+      if (found?.state === 'swapping' && !wait) return undefined;
       if (found?.live_generation === generation) return claimOf(consumer, found, { checkpoints, heads: lagging });
       if (!wait) return undefined;
     }
@@ -146,33 +156,64 @@ export class SqlConsumerStore extends ConsumerStore {
 
   async setState(consumer: string, state: ConsumerState, reason: string | null, unit?: Unit): Promise<void> {
     const set = (sql: Sql) =>
-      sql.query<{ affectedRows: number }>(`UPDATE ${this.tables.consumer} SET state = ?, state_reason = ?, updated_at = ${expressionsOf(sql.dialect).now} WHERE name = ?`, [
-        state,
-        reason === null ? null : shortText(reason),
-        consumer,
-      ]);
+      sql.query<{ affectedRows: number }>(
+        `UPDATE ${this.tables.consumer} SET state = ?, state_reason = ?, updated_at = ${expressionsOf(sql.dialect).now} WHERE name = ? AND state <> 'swapping'`,
+        [state, reason === null ? null : shortText(reason), consumer],
+      );
     // A batch of an unpartitioned consumer holds the row for as long as it runs.
     const reply = await (unit ? set(sqlOf(unit)) : repeated(() => sqlOutside(this.dataSource, set)));
-    if (reply.affectedRows === 0) throw new TandemError('TANDEM_WIRING', `No consumer named "${consumer}" is registered`);
+    if (reply.affectedRows === 0) await this.refuseState(consumer, unit);
   }
 
-  async positions(consumers: readonly string[], shards: readonly number[], unit?: Unit): Promise<ReadonlyMap<string, ReadonlyMap<number, number>>> {
-    const found = new Map<string, Map<number, number>>(consumers.map((name) => [name, new Map()]));
+  async positions(consumers: readonly string[], shards: readonly number[], unit?: Unit): Promise<ReadonlyMap<string, Positions>> {
+    const found = new Map<string, PositionsOfOne>(consumers.map((name) => [name, new PositionsOfOne()]));
     if (consumers.length === 0 || shards.length === 0) return found;
     const rows = await sqlAt(this.dataSource, unit, (sql) =>
-      sql.query<{ consumer: string; shard: number; seq: number | string }[]>(
-        `SELECT p.consumer, p.shard, p.seq FROM ${this.tables.consumer} c JOIN ${this.tables.checkpoint} p ON p.consumer = c.name AND p.generation = c.live_generation
-         WHERE c.name IN (?) AND p.shard IN (?)`,
+      sql.query<{ consumer: string; shard: number; seq: number | string; live_generation: number }[]>(
+        `SELECT p.consumer, p.shard, p.seq, c.live_generation FROM ${this.tables.consumer} c JOIN ${this.tables.checkpoint} p ON p.consumer = c.name AND p.generation = c.live_generation
+         WHERE c.name IN (?) AND p.shard IN (?)${unit ? this.pin(consumers) : ''}`,
         [consumers, shards],
       ),
     );
-    for (const { consumer, shard, seq } of rows) found.get(consumer)!.set(shard, Number(seq));
+    for (const { consumer, live_generation, shard, seq } of rows) {
+      const positions = found.get(consumer)!;
+      positions.generation = live_generation;
+      positions.set(shard, Number(seq));
+    }
     return found;
   }
 
   private async consumerRow(sql: Sql, name: string, lock = ''): Promise<ConsumerRow | undefined> {
-    const [row] = await sql.query<ConsumerRow[]>(`SELECT live_generation, state, types FROM ${this.tables.consumer} WHERE name = ? ${lock}`, [name]);
+    const [row] = await sql.query<ConsumerRow[]>(`SELECT live_generation, live_version, state, types FROM ${this.tables.consumer} WHERE name = ? ${lock}`, [name]);
     return row;
+  }
+
+  /** As if the rows that are being rebuilt were live. */
+  private async rebuildRow(sql: Sql, name: string, { generation, state }: NonNullable<ClaimRequest['rebuild']>, lock = ''): Promise<ConsumerRow | undefined> {
+    const { consumer, rebuild } = this.tables;
+    const [row] = await sql.query<ConsumerRow[]>(
+      `SELECT generation AS live_generation, version AS live_version, 'running' AS state, (SELECT types FROM ${consumer} WHERE name = ${rebuild}.consumer) AS types
+       FROM ${rebuild} WHERE consumer = ? AND generation = ? AND state = ? ${lock}`,
+      [name, generation, state],
+    );
+    return row;
+  }
+
+  private async refuseState(consumer: string, unit: Unit | undefined): Promise<never> {
+    const row = await sqlAt(this.dataSource, unit, (sql) => this.consumerRow(sql, consumer));
+    if (row) throw new TandemError('TANDEM_REBUILD_RUNNING', `${consumer} is being swapped to its rebuilt rows`);
+    throw new TandemError('TANDEM_WIRING', `No consumer named "${consumer}" is registered`);
+  }
+
+  /**
+   * Reads nothing, and keeps the tables from being swapped before the unit has ended: otherwise it could look at the positions of
+   * the old rows, then read the new ones, of which its snapshot may show less.
+   */
+  private pin(consumers: readonly string[]): string {
+    return consumers
+      .flatMap((name) => this.pinned.get(name) ?? [])
+      .map((table) => ` AND NOT EXISTS (SELECT 1 FROM ${table} WHERE 1 = 0)`)
+      .join('');
   }
 
   /**
@@ -206,9 +247,20 @@ export class SqlConsumerStore extends ConsumerStore {
   }
 }
 
+/** Only what a rebuild can swap: tables. */
+function tablesOf(dataSource: DataSource, entities: readonly Type[]): readonly string[] {
+  const known = entities.filter((entity) => dataSource.hasMetadata(entity)).map((entity) => dataSource.getMetadata(entity));
+  return known.filter(({ tableType }) => tableType === 'regular').map(({ tablePath }) => quotedPath(dataSource, tablePath));
+}
+
+class PositionsOfOne extends Map<number, number> implements Positions {
+  generation: number | undefined;
+}
+
 const claimOf = (consumer: string, row: ConsumerRow, rest: Pick<Claim, 'checkpoints' | 'heads' | 'wentBack'>): Claim => ({
   consumer,
   generation: row.live_generation,
+  version: row.live_version,
   state: row.state,
   types: JSON.parse(row.types) as string[],
   ...rest,

@@ -1,5 +1,5 @@
 import type { DataSource } from 'typeorm';
-import { DeadLetterStore, type DeadLetter, type DeadLetterState, type NewDeadLetter } from '../../events/dead-letter-store.js';
+import { DeadLetterStore, type DeadLetter, type DeadLetterState, type LetterFilter as ListFilter, type NewDeadLetter } from '../../events/dead-letter-store.js';
 import type { Unit } from '../../kernel/unit-of-work.js';
 import { expressionsOf } from './dialect.js';
 import { repeated } from './repeated.js';
@@ -74,28 +74,37 @@ export class SqlDeadLetterStore extends DeadLetterStore {
     await sqlOf(unit).query(`DELETE FROM ${this.tables.deadLetter} WHERE consumer = ? AND generation = ? AND tenant = ? AND stream = ?`, [consumer, generation, tenant, stream]);
   }
 
-  async held(unit: Unit, consumer: string, generation: number, shards: readonly number[]): Promise<readonly DeadLetter[]> {
+  async held(unit: Unit, consumer: string, generation: number | 'live', shards: readonly number[]): Promise<readonly DeadLetter[]> {
     if (shards.length === 0) return [];
+    const { consumer: consumers, rebuild } = this.tables;
+    const which =
+      generation === 'live'
+        ? {
+            text: `(SELECT live_generation FROM ${consumers} WHERE name = ? UNION ALL SELECT generation FROM ${rebuild} WHERE consumer = ? AND state = 'swapping')`,
+            params: [consumer, consumer],
+          }
+        : { text: '(?)', params: [generation] };
     const rows = await sqlAt(this.dataSource, unit, (sql) =>
-      sql.query<Row[]>(`SELECT ${selectColumns(sql.dialect)} FROM ${this.tables.deadLetter} WHERE consumer = ? AND generation = ? AND shard IN (?) ORDER BY shard, seq`, [
-        consumer,
-        generation,
-        shards,
-      ]),
+      sql.query<Row[]>(
+        `SELECT ${selectColumns(sql.dialect)} FROM ${this.tables.deadLetter} WHERE consumer = ? AND generation IN ${which.text} AND shard IN (?) ORDER BY shard, seq`,
+        [consumer, ...which.params, shards],
+      ),
     );
     return rows.map(letterOf);
   }
 
-  async list(filter: { readonly consumer?: string; readonly consumers?: readonly string[]; readonly due?: boolean; readonly limit?: number } = {}): Promise<readonly DeadLetter[]> {
-    const { consumer, consumers = consumer === undefined ? undefined : [consumer], due = false, limit = DEFAULT_LIMIT } = filter;
+  async list(filter: ListFilter = {}): Promise<readonly DeadLetter[]> {
+    const { consumer, consumers = consumer === undefined ? undefined : [consumer], generation, due = false, limit = DEFAULT_LIMIT } = filter;
     if (consumers?.length === 0) return [];
     return sqlOutside(this.dataSource, async (sql) => {
       const conditions = ['1 = 1'];
       if (consumers) conditions.push('consumer IN (?)');
+      if (generation !== undefined) conditions.push('generation = ?');
+      else if (due) conditions.push(`generation = (SELECT live_generation FROM ${this.tables.consumer} WHERE name = ${this.tables.deadLetter}.consumer)`);
       if (due) conditions.push(isDue(sql.dialect));
       const rows = await sql.query<Row[]>(
         `SELECT ${selectColumns(sql.dialect)} FROM ${this.tables.deadLetter} WHERE ${conditions.join(' AND ')} ORDER BY created_at, shard, seq LIMIT ?`,
-        consumers ? [consumers, limit] : [limit],
+        [...(consumers ? [consumers] : []), ...(generation === undefined ? [] : [generation]), limit],
       );
       return rows.map(letterOf);
     });
@@ -104,7 +113,11 @@ export class SqlDeadLetterStore extends DeadLetterStore {
   async dueConsumers(consumers: readonly string[]): Promise<readonly string[]> {
     if (consumers.length === 0) return [];
     const rows = await sqlOutside(this.dataSource, (sql) =>
-      sql.query<{ consumer: string }[]>(`SELECT DISTINCT consumer FROM ${this.tables.deadLetter} WHERE ${isDue(sql.dialect)} AND consumer IN (?)`, [consumers]),
+      sql.query<{ consumer: string }[]>(
+        `SELECT DISTINCT consumer FROM ${this.tables.deadLetter} l WHERE ${isDue(sql.dialect)} AND consumer IN (?)
+         AND generation = (SELECT live_generation FROM ${this.tables.consumer} WHERE name = l.consumer)`,
+        [consumers],
+      ),
     );
     return rows.map(({ consumer }) => consumer);
   }

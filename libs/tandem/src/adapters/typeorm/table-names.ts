@@ -7,6 +7,7 @@ export interface TableNames {
   readonly consumer: string;
   readonly checkpoint: string;
   readonly deadLetter: string;
+  readonly rebuild: string;
   readonly job: string;
   readonly command: string;
   readonly meta: string;
@@ -26,6 +27,7 @@ export function tableNames(prefix: string = DEFAULT_TABLE_PREFIX): TableNames {
     consumer: `${prefix}consumer`,
     checkpoint: `${prefix}checkpoint`,
     deadLetter: `${prefix}dead_letter`,
+    rebuild: `${prefix}rebuild`,
     job: `${prefix}job`,
     command: `${prefix}command`,
     meta: `${prefix}meta`,

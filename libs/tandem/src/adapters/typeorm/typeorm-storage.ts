@@ -14,6 +14,7 @@ import { TandemError } from '../../kernel/errors.js';
 import { knownOptions } from '../../kernel/known-options.js';
 import { ProcessSettings } from '../../kernel/process-settings.js';
 import { UnitOfWork } from '../../kernel/unit-of-work.js';
+import { RebuildStore, ShadowTables } from '../../read/projection/rebuild/rebuild-store.js';
 import { RowStore } from '../../read/projection/row-store.js';
 import { CommandStore } from '../../write/command/command-store.js';
 import { poolsOf } from './acquire.js';
@@ -25,8 +26,10 @@ import { CONNECTIONS_OF_COMPARISON } from './position-snapshot.js';
 import { TypeOrmRowStore } from './row-store.js';
 import { serverLimit } from './server-limit.js';
 import { SqlCommandStore } from './sql-command-store.js';
+import { TypeOrmShadowTables } from './shadow-tables.js';
 import { SqlEventLog } from './sql-event-log.js';
 import { SqlJobStore } from './sql-job-store.js';
+import { SqlRebuildStore } from './sql-rebuild-store.js';
 import { tableNames } from './table-names.js';
 import { consumerStore, deadLetterStore, positionSnapshot, READ_SIDE, type ReadSide, type ReadSideOrNone, readSideProvider, schemaCheck } from './two-sides.js';
 import { TypeOrmUnitOfWork } from './typeorm-unit-of-work.js';
@@ -127,6 +130,8 @@ export function typeOrmStorage(options: TypeOrmStorageOptions = {}): TandemStora
       fill(DeadLetterStore, (dataSource, readSide: ReadSideOrNone) => deadLetterStore({ dataSource, tables }, readSide), READ_SIDE),
       fill(JobStore, (db) => new SqlJobStore(db, tables)),
       fill(CommandStore, (db) => new SqlCommandStore(db, tables)),
+      fill(RebuildStore, (db, readSide: ReadSideOrNone) => new SqlRebuildStore(readSide?.dataSource ?? db, tables), READ_SIDE),
+      fill(ShadowTables, (db, readSide: ReadSideOrNone) => new TypeOrmShadowTables(readSide?.dataSource ?? db, tables), READ_SIDE),
       fill(RowStore, (db, readSide: ReadSideOrNone) => new TypeOrmRowStore(readSide?.dataSource ?? db), READ_SIDE),
       fill(
         PositionSnapshot,

@@ -23,19 +23,31 @@ function ofOneCategory(marks: readonly OnMark[]): boolean {
 /** Whether batches may run at once: two that load, change and write back the same row would lose one of the changes. */
 export const mayRunAtOnce = (marks: readonly OnMark[]): boolean => !fedBySeveralStreams(marks) || marks.every((mark) => mark.kind === 'delta');
 
+/** A consumer that keeps read entities, and can keep them in other tables than the live ones. */
+export interface ProjectionConsumer extends Consumer {
+  readonly rebuildLike: 'table' | 'entity';
+  /** As `handle`, with rows elsewhere. */
+  into(rows: RowStore): Consumer['handle'];
+}
+
+export const isProjection = (consumer: Consumer): consumer is ProjectionConsumer => consumer.kind === 'projection' && 'into' in consumer;
+
 /**
  * The consumer that an instance of a `@Projection` class declares; with another sync strategy, where one is given.
  * Where `wiringErrors` is `warn`, a parallelism that would lose changes is only reported; it then runs with 1.
  * @throws TANDEM_WIRING when the class has no `@Projection`.
  */
-export function projectionConsumer(instance: object, rows: RowStore, handlerTimeoutMs = HANDLER_TIMEOUT_MS, sync?: SyncStrategy): Consumer {
+export function projectionConsumer(instance: object, rows: RowStore, handlerTimeoutMs = HANDLER_TIMEOUT_MS, sync?: SyncStrategy): ProjectionConsumer {
   const consumerClass = instance.constructor as Type;
   const definition = projectionOf(consumerClass);
   if (!definition) throw new TandemError('TANDEM_WIRING', `${consumerClass.name} has no @Projection`);
   const marks = onMarks(consumerClass);
-  const runs = definition.entity
-    ? new RowProjection({ instance, entity: definition.entity as Type, marks, handlerTimeoutMs }, rows)
-    : new FreeProjection({ instance, marks, handlerTimeoutMs }, rows);
+  const into = (store: RowStore): Consumer['handle'] => {
+    const runs = definition.entity
+      ? new RowProjection({ instance, entity: definition.entity as Type, marks, handlerTimeoutMs }, store)
+      : new FreeProjection({ instance, marks, handlerTimeoutMs }, store);
+    return (unit, events) => runs.handle(unit, events);
+  };
   return {
     name: definition.name,
     kind: 'projection',
@@ -45,7 +57,9 @@ export function projectionConsumer(instance: object, rows: RowStore, handlerTime
     startFrom: 'beginning',
     ...runsAs(sync ? { ...definition, sync } : definition, marks, rows),
     entities: definition.entity ? [definition.entity as Type] : (definition.tables ?? []),
-    handle: (unit, events) => runs.handle(unit, events),
+    rebuildLike: definition.rebuildLike ?? 'table',
+    handle: into(rows),
+    into,
   };
 }
 

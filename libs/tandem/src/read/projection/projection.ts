@@ -1,7 +1,7 @@
 /**
  * A *projection* is a consumer that keeps read entities up to date. A *row projection* names its entity: its methods get the
  * row that an event changes, and all rows of a batch are loaded with one SELECT and written with few statements. A *free
- * projection* names none: its methods get `(event, metadata, manager)` and do what they like in the batch's transaction.
+ * projection* names none: its methods get `(event, metadata, manager, context)` and do what they like in the batch's transaction.
  *
  * Trade-off of row projections: methods are synchronous and see only their row; what they need to know of other rows comes
  * through a key `lookup`, asked once per batch. In return a batch of a thousand events costs a handful of statements.
@@ -27,8 +27,13 @@ export interface ProjectionOptions<V extends object = object> {
   readonly parallelism?: number;
   /** `park` holds back the failed event's stream, `halt` the whole projection. Default `halt` for rows that several streams feed (a sum without one stream is a wrong sum), else `park`. */
   readonly onError?: 'park' | 'halt';
-  /** Of a free projection: the read entities that it writes, so that cached results which read them go. */
+  /** Of a free projection: the read entities that it writes, so that cached results which read them go, and so that they can be rebuilt. */
   readonly tables?: readonly Type[];
+  /**
+   * What the tables of a rebuild are made like. `table`: the live ones, with all that a migration gave them (columns that the entity has and they lack are added).
+   * `entity`: what TypeORM would make of the entity, for columns whose type has changed. Default `table`.
+   */
+  readonly rebuildLike?: 'table' | 'entity';
 }
 
 export interface ProjectionDefinition extends ProjectionOptions {
@@ -38,7 +43,7 @@ export interface ProjectionDefinition extends ProjectionOptions {
 }
 
 const PROJECTION = 'tandem:projection';
-const OPTIONS: Readonly<Record<keyof ProjectionOptions, true>> = { entity: true, version: true, sync: true, parallelism: true, onError: true, tables: true };
+const OPTIONS: Readonly<Record<keyof ProjectionOptions, true>> = { entity: true, version: true, sync: true, parallelism: true, onError: true, tables: true, rebuildLike: true };
 const NAME = /^[a-z0-9][a-z0-9._-]{0,119}$/;
 
 /**

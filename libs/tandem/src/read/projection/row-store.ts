@@ -49,6 +49,9 @@ export abstract class RowStore {
 
   /** The transaction's own manager, for free projections and lookups. */
   abstract manager(unit: Unit): unknown;
+
+  /** The name of an entity's table as SQL has it, quoted: while rows are rebuilt, of the table that they are built in. */
+  abstract table(entity: Type): string;
 }
 
 /** One string per key, for maps. */

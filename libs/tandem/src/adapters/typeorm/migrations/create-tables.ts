@@ -21,7 +21,7 @@ export class CreateTables implements MigrationInterface {
   }
 
   async down(queryRunner: QueryRunner): Promise<void> {
-    const { shard, event, consumer, checkpoint, deadLetter, job, command, meta } = this.tables;
-    for (const table of [command, job, deadLetter, checkpoint, consumer, event, shard, meta]) await queryRunner.query(`DROP TABLE IF EXISTS ${table}`);
+    const { shard, event, consumer, checkpoint, deadLetter, job, command, meta, rebuild } = this.tables;
+    for (const table of [command, job, rebuild, deadLetter, checkpoint, consumer, event, shard, meta]) await queryRunner.query(`DROP TABLE IF EXISTS ${table}`);
   }
 }

@@ -35,6 +35,8 @@ export const mysqlTables = (tables: TableNames): readonly string[] => [
     name ${id(120)} NOT NULL PRIMARY KEY,
     kind ${id(20)} NOT NULL,
     live_generation INT NOT NULL,
+    live_version INT NOT NULL,
+    last_generation INT NOT NULL,
     state ${id(20)} NOT NULL,
     state_reason VARCHAR(1000) NULL,
     types ${JSON_TEXT} NOT NULL,
@@ -68,6 +70,18 @@ export const mysqlTables = (tables: TableNames): readonly string[] => [
     updated_at DATETIME(6) NOT NULL,
     PRIMARY KEY (consumer, generation, tenant, stream),
     KEY ${tables.deadLetter}_due (state, next_at)
+  ) ${TABLE}`,
+  `CREATE TABLE IF NOT EXISTS ${tables.rebuild} (
+    consumer ${id(120)} NOT NULL PRIMARY KEY,
+    generation INT NOT NULL,
+    version INT NOT NULL,
+    state ${id(20)} NOT NULL,
+    state_reason VARCHAR(1000) NULL,
+    state_before ${id(20)} NULL,
+    tables ${JSON_TEXT} NOT NULL,
+    allowed ${JSON_TEXT} NOT NULL,
+    created_at DATETIME(6) NOT NULL,
+    updated_at DATETIME(6) NOT NULL
   ) ${TABLE}`,
   `CREATE TABLE IF NOT EXISTS ${tables.job} (
     id ${id(64)} NOT NULL PRIMARY KEY,

@@ -33,6 +33,8 @@ export const postgresTables = (tables: TableNames): readonly string[] => [
     name ${id(120)} NOT NULL PRIMARY KEY,
     kind ${id(20)} NOT NULL,
     live_generation integer NOT NULL,
+    live_version integer NOT NULL,
+    last_generation integer NOT NULL,
     state ${id(20)} NOT NULL,
     state_reason varchar(1000) NULL,
     types text NOT NULL,
@@ -67,6 +69,18 @@ export const postgresTables = (tables: TableNames): readonly string[] => [
     PRIMARY KEY (consumer, generation, tenant, stream)
   )`,
   `CREATE INDEX IF NOT EXISTS ${tables.deadLetter}_due ON ${tables.deadLetter} (state, next_at)`,
+  `CREATE TABLE IF NOT EXISTS ${tables.rebuild} (
+    consumer ${id(120)} NOT NULL PRIMARY KEY,
+    generation integer NOT NULL,
+    version integer NOT NULL,
+    state ${id(20)} NOT NULL,
+    state_reason varchar(1000) NULL,
+    state_before ${id(20)} NULL,
+    tables text NOT NULL,
+    allowed text NOT NULL,
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL
+  )`,
   `CREATE TABLE IF NOT EXISTS ${tables.job} (
     id ${id(64)} NOT NULL PRIMARY KEY,
     name ${id(120)} NOT NULL,

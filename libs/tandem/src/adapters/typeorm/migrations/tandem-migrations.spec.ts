@@ -26,7 +26,7 @@ describe.each(sqlBackends())('tandemMigrations on $name', (backend) => {
     );
     return rows.map(({ name }) => name).filter((name) => name !== 'migrations');
   };
-  const ofPrefix = (prefix: string): string[] => ['checkpoint', 'command', 'consumer', 'dead_letter', 'event', 'job', 'meta', 'shard'].map((name) => prefix + name);
+  const ofPrefix = (prefix: string): string[] => ['checkpoint', 'command', 'consumer', 'dead_letter', 'event', 'job', 'meta', 'rebuild', 'shard'].map((name) => prefix + name);
 
   beforeEach(async () => {
     database = await backend.create();
