@@ -65,8 +65,8 @@ export class MemoryReadSide {
   } as unknown as ConsumerStore;
 
   readonly letterStore = {
-    held: async (unit: MemoryUnit, consumer: string, generation: number, shards: readonly number[]) =>
-      unit.seen.letters.filter((letter) => letter.consumer === consumer && letter.generation === generation && shards.includes(letter.shard)),
+    held: async (unit: MemoryUnit, consumer: string, generation: number | 'live', shards: readonly number[]) =>
+      unit.seen.letters.filter((letter) => letter.consumer === consumer && letter.generation === (generation === 'live' ? 1 : generation) && shards.includes(letter.shard)),
   } as unknown as DeadLetterStore;
 
   readonly log = { heads: async () => ({ cutMicros: 0, heads: this.heads }) } as unknown as EventLog;

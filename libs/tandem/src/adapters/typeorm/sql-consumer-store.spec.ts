@@ -47,7 +47,8 @@ describe.each(sqlBackends())('SqlConsumerStore on $name', (backend) => {
     await insertGeneration2();
     await sqlOutside(db.dataSource, (sql) => sql.query(`UPDATE ${db.tables.consumer} SET live_generation = 2`));
     expect(await claim({ shards: everyShard })).toMatchObject({ generation: 2, checkpoints: [{ shard: 3, seq: 77 }] });
-    expect((await store.positions(['orders.view'], everyShard)).get('orders.view')).toEqual(new Map([[3, 77]]));
+    const positions = (await store.positions(['orders.view'], everyShard)).get('orders.view')!;
+    expect([[...positions], positions.generation]).toEqual([[[3, 77]], 2]);
   });
 
   // PGlite runs one transaction at a time, so nothing can wait there.
