@@ -31,7 +31,7 @@ export const MUTANTS = {
   },
   'epoch-ignored': {
     breaks: 'A run that another one has taken over has no effect',
-    only: ['stop at job.after-handler', 'stop at job.before-done', 'stop of worker'],
+    only: ['stop at job.after-handler', 'stop at job.before-done', 'stop at job.before-commit'],
     caughtBy: /^(Every job has its effect|A job publishes)/,
   },
   'wake-ups-only': {

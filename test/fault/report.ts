@@ -6,6 +6,8 @@ export interface Report {
   readonly seed: number;
   readonly minutes: number;
   readonly mutant?: string;
+  /** The rule that the mutant breaks. */
+  readonly breaks?: string;
   readonly seconds: number;
   /** How the clocks were off. */
   readonly clocks: string;

@@ -100,6 +100,7 @@ async function underFaults(fleet: Fleet, folder: string, options: RunOptions): P
       seed,
       minutes,
       mutant,
+      breaks: mutant && MUTANTS[mutant].breaks,
       seconds: Math.round((Date.now() - start) / 1_000),
       clocks: SKEWED_BY,
       events: log.events.length,
