@@ -39,10 +39,9 @@ export class AppProcess {
     this.child.stderr!.pipe(this.log, { end: false });
     this.child.on('message', (message: FromProcess) => message.kind === 'tripped' && this.onTripped(message.point));
     this.child.on('error', (error) => this.log.write(`${String(error)}\n`));
-    this.ended = once(this.child, 'exit').then(([code, signal]) => {
-      this.log.end(`--- ended: ${String(code ?? signal)}\n`);
-      return { code, signal } as End;
-    });
+    this.ended = once(this.child, 'exit').then(([code, signal]) => ({ code, signal }) as End);
+    // What it said last may come after its end.
+    this.child.once('close', (code, signal) => this.log.end(`--- ended: ${code ?? signal}\n`));
     this.ready = Promise.race([this.said('ready').then(() => (this.isReady = true)), this.ended.then(() => false)]);
   }
 

@@ -41,6 +41,7 @@ export const FAILPOINTS: readonly Failpoint[] = [
   api('append.after-block', after(/^BEGIN NOT ATOMIC [^]*AS clock; END$/)),
   api('append.after-block-with-commit', after(LAST_BLOCK)),
   api('append.after-shard-lock', after(/^UPDATE tandem_shard SET head/)),
+  api('append.after-job-numbers', after(/^UPDATE tandem_job SET sequence_no/)),
   api('append.before-insert', before(/^INSERT INTO tandem_event/)),
   api('append.after-insert', after(/^INSERT INTO tandem_event/)),
   api('fold.after-claim', after(CLAIM)),
@@ -65,6 +66,7 @@ export const FAILPOINTS: readonly Failpoint[] = [
   worker('saga.after-commit', after(COMMIT, /^INSERT INTO tandem_job/)),
   worker('saga.before-add'),
   worker('saga.after-add'),
+  worker('schedule.after-slot', after(/^UPDATE tandem_consumer SET last_run_at/)),
   worker('letter.after-insert', after(/^INSERT INTO tandem_dead_letter/)),
   worker('letter.after-commit', after(COMMIT, /^INSERT INTO tandem_dead_letter/)),
   worker('job.before-claim', before(/^UPDATE tandem_job SET state = 'running'/)),
@@ -76,10 +78,11 @@ export const FAILPOINTS: readonly Failpoint[] = [
   worker('job.after-commit', after(/^COMMIT$|COMMIT; END$/, JOB_DONE)),
   worker('job.before-effect'),
   worker('job.after-effect'),
+  worker('job.after-turn', after(/^UPDATE tandem_job j JOIN .* SET j\.state = 'waiting'/)),
   worker('job.after-failure', after(/^UPDATE tandem_job SET state = 'waiting'/)),
   worker('job.after-renewal', after(/^UPDATE tandem_job SET run_at/)),
-  worker('reconciler.after-look', after(/^SELECT c\.name, c\.kind, c\.state/)),
-  worker('reconciler.after-due', after(/^\(SELECT id, epoch, queue, run_at FROM tandem_job/)),
+  worker('reconciler.after-look', after(/^SELECT .* AS behind FROM tandem_consumer c/s)),
+  worker('reconciler.after-due', after(/^\(SELECT id, epoch, queue, .*FROM tandem_job WHERE queue/)),
 ];
 
 export const ACTS: readonly Act[] = ['kill', 'stop', 'throw'];

@@ -110,7 +110,8 @@ export class Load {
     try {
       const answer = await this.post(dice.pick(this.ports), asked);
       if (answer.ok) return { told: 'acknowledged' };
-      return { told: UNKNOWN_CODES.includes(answer.code) ? 'unknown' : 'refused', reason: answer.code };
+      const reason = answer.code.startsWith('TANDEM_') ? answer.code : `${answer.code}: ${answer.message.slice(0, 100).replaceAll(/\d+/g, 'n')}`;
+      return { told: UNKNOWN_CODES.includes(answer.code) ? 'unknown' : 'refused', reason };
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;
       // Nobody was there to take it.

@@ -6,6 +6,8 @@ import type { FaultProxy } from './fault-proxy.js';
 
 /** Between two starts of a process that cannot start, since its database is away. */
 const RESTART_PAUSE_MS = 500;
+const START_WITHIN_MS = 120_000;
+const LOOK_EVERY_MS = 100;
 
 export interface PlacePlan extends Omit<ProcessPlan, 'skew'> {
   readonly toDatabase: FaultProxy;
@@ -24,7 +26,7 @@ export class Place {
   busy = false;
   starts = 0;
   skewedStarts = 0;
-  /** Ends that nobody wanted, of processes that served. */
+  /** Ends that nobody wanted, of processes that served, and starts that did not come. */
   readonly unwanted: string[] = [];
 
   constructor(readonly plan: PlacePlan) {
@@ -44,9 +46,13 @@ export class Place {
     return this.process;
   }
 
-  /** Resolves when a process serves here. */
+  /** Resolves when a process serves here, or should have long ago. */
   async serves(): Promise<void> {
-    while (!this.closing && !(await this.process.ready)) await sleep(50);
+    const deadline = Date.now() + START_WITHIN_MS;
+    while (!this.closing) {
+      if (await Promise.race([this.process.ready, sleep(LOOK_EVERY_MS).then(() => false)])) return;
+      if (Date.now() > deadline) return void this.unwanted.push(`${this.name} does not start`);
+    }
   }
 
   /** Whether its next end is no surprise. */

@@ -84,6 +84,7 @@ async function underFaults(fleet: Fleet, folder: string, options: RunOptions): P
     await faults.until(Date.now() + minutes * 60_000, options.signal);
     await load.stop();
     await fleet.serves();
+    if (!fleet.places.every(({ current }) => current.isReady)) throw new Error(fleet.places.flatMap(({ unwanted }) => unwanted).join('; '));
     say('faults and load are over, coming to rest');
     const left = await settled(fleet, settleMs);
     const log = await Log.read(fleet);

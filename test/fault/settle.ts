@@ -18,7 +18,7 @@ export async function remains(fleet: Fleet): Promise<Remains> {
     `SELECT c.name, c.state, c.state_reason AS reason, SUM(s.head - p.seq) AS lag FROM tandem_consumer c
      JOIN tandem_checkpoint p ON p.consumer = c.name AND p.generation = c.live_generation JOIN tandem_shard s ON s.shard = p.shard GROUP BY c.name, c.state, c.state_reason`,
   );
-  const [jobs] = await fleet.sql<{ n: number }>("SELECT COUNT(*) AS n FROM tandem_job WHERE state IN ('waiting', 'running')");
+  const [jobs] = await fleet.sql<{ n: number }>("SELECT COUNT(*) AS n FROM tandem_job WHERE state IN ('held', 'waiting', 'running')");
   const [retrying] = await fleet.sql<{ n: number }>("SELECT COUNT(*) AS n FROM tandem_dead_letter WHERE state <> 'parked'");
   return {
     lags: Object.fromEntries(lags.filter(({ lag }) => Number(lag) > 0).map(({ lag, name }) => [name, Number(lag)])),

@@ -46,7 +46,7 @@ export class MoveHandler implements ICommandHandler<Move> {
       await this.accounts.query('UPDATE fault_account SET balance = balance + ?, moves = moves + ? WHERE id = ?', [sum, all.length, account]);
     }
     this.tripwires.reach('command.after-write-update');
-    if (job) await this.jobs.enqueue(new CountMove(id), { dedupeKey: `move:${id}` });
+    if (job) await this.jobs.enqueue(new CountMove(id, moves[0]!.account), { dedupeKey: `move:${id}` });
     this.events.publishAll(moves.map(({ account, amount }, index) => new Moved(account, amount, id, index)));
     this.tripwires.reach('command.after-publish');
   }

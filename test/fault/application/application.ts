@@ -11,7 +11,7 @@ import type { DataSourceOptions } from 'typeorm';
 import type { Answer, Asked } from '../asked.js';
 import { Account, Move, MoveHandler } from './accounts.js';
 import { brokenSettings, brokenStorage } from './broken-rules.js';
-import { ConfirmHandler, CountMoveHandler, Effect, Effects, SendMailHandler } from './jobs.js';
+import { ConfirmHandler, CountMoveHandler, Effect, Effects, SendMailHandler, Turn } from './jobs.js';
 import { JournalLine, JournalProjection } from './journal.js';
 import { Order } from './order-events.js';
 import { Change, ChangeHandler, OrderSaga, OrderView, OrderViewProjection, Place, PlaceHandler } from './orders.js';
@@ -19,7 +19,7 @@ import { Site } from './site.js';
 import { followerEntities, followerProviders } from './strategies.js';
 import { Tripwires } from './tripwires.js';
 
-const entities = [Account, Order, Effect, OrderView, JournalLine, ...followerEntities];
+const entities = [Account, Order, Effect, Turn, OrderView, JournalLine, ...followerEntities];
 const commandOf = (asked: Asked) => (asked.kind === 'move' ? new Move(asked) : asked.kind === 'place' ? new Place(asked) : new Change(asked));
 
 /** As an application would have them, but for times: a run of minutes has to see leases end and retries come. */

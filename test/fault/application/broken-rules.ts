@@ -80,7 +80,7 @@ function epochIgnored(store: JobStore, source: DataSource): JobStore {
       return row && Number(row.due) === 1 ? claim({ ...ticket, epoch: row.epoch }, leaseMs) : undefined;
     },
     complete: async ({ id }, unit) => {
-      const text = "UPDATE tandem_job SET state = 'done', finished_at = UTC_TIMESTAMP(6) WHERE id = ?";
+      const text = "UPDATE tandem_job SET state = 'done', finished_at = UTC_TIMESTAMP(6), sequence_key = NULL WHERE id = ?";
       await (unit ? sqlOf(unit).query(text, [id]) : source.query(text, [id]));
     },
   } satisfies Pick<JobStore, 'claim' | 'complete'>);

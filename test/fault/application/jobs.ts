@@ -3,7 +3,7 @@ import { Injectable } from '@nestjs/common';
 import { Command, CommandHandler, EventBus, type ICommandHandler } from '@nestjs/cqrs';
 import { InjectRepository } from '@nestjs/typeorm';
 import { MessageContext, QueuedCommand } from 'nest-tandem';
-import { Column, Entity, PrimaryColumn, type Repository } from 'typeorm';
+import { Column, Entity, PrimaryColumn, PrimaryGeneratedColumn, type Repository } from 'typeorm';
 import type { Poison } from '../asked.js';
 import { Confirmed, Order } from './order-events.js';
 import { Site } from './site.js';
@@ -18,6 +18,14 @@ export class Effect {
   /** The job's kind, and what it was for. */
   @PrimaryColumn('varchar', { length: 60 }) id!: string;
   @Column('int') times!: number;
+}
+
+/** One line for each of these jobs. */
+@Entity('fault_turn')
+export class Turn {
+  @PrimaryGeneratedColumn({ type: 'bigint' }) n!: string;
+  @Column('varchar', { length: 20 }) account!: string;
+  @Column('varchar', { length: 20 }) move!: string;
 }
 
 @QueuedCommand('fault.confirm', { queue: 'confirm', effect: 'sql', ...PATIENT })
@@ -40,9 +48,13 @@ export class SendMail extends Command<void> {
   }
 }
 
-@QueuedCommand('fault.count-move', { queue: 'moves', effect: 'sql', ...PATIENT })
+/** Of one account they run in the order of their moves. */
+@QueuedCommand('fault.count-move', { queue: 'moves', effect: 'sql', sequenceBy: ({ account }) => `move-${account}`, ...PATIENT })
 export class CountMove extends Command<void> {
-  constructor(readonly move: string) {
+  constructor(
+    readonly move: string,
+    readonly account: string,
+  ) {
     super();
   }
 }
@@ -83,11 +95,13 @@ export class ConfirmHandler implements ICommandHandler<Confirm> {
 @CommandHandler(CountMove)
 export class CountMoveHandler implements ICommandHandler<CountMove> {
   constructor(
+    @InjectRepository(Turn) private readonly turns: Repository<Turn>,
     private readonly effects: Effects,
     private readonly tripwires: Tripwires,
   ) {}
 
-  async execute({ move }: CountMove): Promise<void> {
+  async execute({ account, move }: CountMove): Promise<void> {
+    await this.turns.insert({ account, move });
     await this.effects.add(`move:${move}`);
     this.tripwires.reach('job.after-handler');
   }

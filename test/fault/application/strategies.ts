@@ -8,6 +8,8 @@ import { Moved } from './accounts.js';
 const STRATEGIES: Readonly<Record<string, SyncStrategy>> = {
   immediate: SyncStrategy.immediate(),
   eventual: SyncStrategy.eventual(),
+  batched: SyncStrategy.batched(100, { maxWaitMs: 1_000 }),
+  scheduled: SyncStrategy.scheduled({ everyMs: 2_000 }),
 };
 
 interface Follower {

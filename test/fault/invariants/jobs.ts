@@ -32,9 +32,24 @@ export async function jobViolations(fleet: Fleet, log: Log, ledger: Ledger): Pro
       differences(new Map(states.map(({ n, name, state }) => [`${name} ${state}`, String(n)])), new Map([...jobs].map(([key, n]) => [key, String(n)]))),
     ),
     ...violation('A job publishes its event once', repeated(log.ofType('fault.confirmed').map(({ payload }) => payload.order!))),
+    ...(await turns(fleet, log, ledger)),
     ...(await mails(fleet, [...orders.keys()], poisonedJobs)),
     ...(await letters(fleet, log)),
   ];
+}
+
+/** Jobs of one key against the order in which their commands have committed. */
+async function turns(fleet: Fleet, log: Log, { entries }: Ledger): Promise<Violation[]> {
+  const due = new Map<string, string[]>();
+  for (const { payload } of log.ofType('fault.moved')) {
+    const asked = entries.get(payload.command!)?.asked;
+    if (payload.index === 0 && asked?.kind === 'move' && asked.job) due.set(payload.account!, [...(due.get(payload.account!) ?? []), asked.id]);
+  }
+  const ran = new Map<string, string[]>();
+  for (const { account, move } of await fleet.sql<{ account: string; move: string }>('SELECT account, move FROM fault_turn ORDER BY n'))
+    ran.set(account, [...(ran.get(account) ?? []), move]);
+  const inOrder = (turns: ReadonlyMap<string, readonly string[]>) => new Map([...turns].map(([account, moves]) => [account, moves.join(' ')]));
+  return violation('Jobs of one key run in the order of their commits', differences(inOrder(ran), inOrder(due)));
 }
 
 async function mails({ mail, ...rest }: Fleet, orders: readonly string[], poisoned: ReadonlySet<string>): Promise<Violation[]> {
