@@ -304,8 +304,8 @@ describe('starting and stopping', () => {
   it('checks, registers, starts a worker, and stops it', async () => {
     const { app, adapters } = await start(setup);
     expect(adapters.consumers.registrations).toEqual([
-      { name: 'orders.mail', kind: 'saga', types: ['order.placed'], version: 1, startFrom: 'now' },
-      { name: 'orders.view', kind: 'projection', types: ['order.placed'], version: 1, startFrom: 'beginning' },
+      { name: 'orders.mail', kind: 'saga', types: ['order.placed'], version: 1, startFrom: 'now', entities: [] },
+      { name: 'orders.view', kind: 'projection', types: ['order.placed'], version: 1, startFrom: 'beginning', entities: [OrderView] },
     ]);
     expect(adapters.transports.asked).toEqual(['verify', 'listen', 'work on mail']);
     await app.close();
