@@ -11,10 +11,11 @@ import { commands } from './commands.js';
 import { growth } from './growth.js';
 import { idle } from './idle.js';
 import { jobs } from './jobs.js';
+import { rebuild } from './rebuild.js';
 import { onStage, say, type Stage } from './stage.js';
 import { visible } from './visible.js';
 
-const PARTS: Readonly<Record<string, (stage: Stage) => Promise<void>>> = { commands, 'catch-up': catchUp, visible, bus, jobs, growth, idle };
+const PARTS: Readonly<Record<string, (stage: Stage) => Promise<void>>> = { commands, 'catch-up': catchUp, visible, bus, jobs, rebuild, growth, idle };
 /** What runs when no part is named. */
 const DEFAULT = ['commands', 'catch-up', 'visible', 'bus', 'jobs'];
 

@@ -1,4 +1,5 @@
 /** Rebuilds on real databases: under traffic, joined, cancelled, blocked, refused. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Projections, type RebuildProgress } from 'nest-tandem';
 import { afterEach, describe, expect, it } from 'vitest';
 import { Charge, GetAccount, GetDirectory, Open } from '../support/bank.js';
@@ -76,10 +77,16 @@ describe.each(sqlBackends())('a rebuild on $name', (backend) => {
         }
       }),
     );
+    // Whoever just reads never sees less than before.
+    const seen: number[] = [0];
+    const reader = (async () => {
+      for (; !done; await sleep(2)) seen.push(Number((await bank.rows<{ charges: unknown }>('SELECT SUM(charges) AS charges FROM bank_account_view'))[0]!.charges));
+    })();
     const projections = bank.app.get(Projections);
     for (const name of ['bank.account-view', 'bank.totals', 'bank.directory', 'bank.account-view']) await projections.rebuild(name);
     done = true;
-    await traffic;
+    await Promise.all([traffic, reader]);
+    expect(seen.filter((charged, i) => charged < seen[i - 1]!)).toEqual([]);
     await bank.idle();
     expect(charges).toBeGreaterThan(0);
     // On PGlite nothing can be swapped while a command waits for it: its events are folded a moment later.

@@ -13,6 +13,7 @@ import { DomainEvent } from '../../events/domain-event.js';
 import type { EventLog, ShardRange } from '../../events/event-log.js';
 import { Clock } from '../../kernel/clock.js';
 import type { Unit, UnitOfWork } from '../../kernel/unit-of-work.js';
+import { Projections } from '../projection/rebuild/projections.js';
 import { CacheInvalidation } from './cache-invalidation.js';
 import { CacheReconciler } from './cache-reconciler.js';
 import { InvalidationChannel } from './invalidation-channel.js';
@@ -42,6 +43,17 @@ describe.each(sqlBackends())('a change that nobody told of on $name', (backend) 
     await bank.commands.execute(new Charge('a', '1'));
     await bank.idle();
     await vi.waitFor(async () => expect(await chargesOf('a')).toBe(1), eventually);
+  });
+
+  it('is found when the rows were rebuilt', async () => {
+    await bank.commands.execute(new Open('a'));
+    await bank.idle();
+    await bank.db.query('UPDATE bank_account_view SET charges = 9');
+    expect(await chargesOf('a')).toBe(9);
+    await bank.app.get(CacheReconciler).look();
+    expect(await chargesOf('a')).toBe(9);
+    await bank.app.get(Projections).rebuild('bank.account-view');
+    await vi.waitFor(async () => expect(await chargesOf('a')).toBe(0), eventually);
   });
 
   it('is found when a stream that was held back goes on', async () => {

@@ -1,21 +1,19 @@
 /**
  * Every caching process's own look at the checkpoints, so that no message between processes needs to arrive: a worker may end
- * between the COMMIT of a batch and telling of it. What moved since the last look, and had events for a projection in it, drops the
+ * between the COMMIT of a batch, or a swap, and telling of it. What moved since the last look, and had events for a projection in it, drops the
  * answers that were read before those; so does a stream that was held back and is so no longer.
  */
 import { Injectable, Logger, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
 import { type Consumer, typesOf } from '../../events/consumer.js';
 import { ConsumerRegistry } from '../../events/consumer-registry.js';
 import { ConsumerSettings } from '../../events/consumer-settings.js';
-import { ConsumerStore } from '../../events/consumer-store.js';
+import { ConsumerStore, type Positions } from '../../events/consumer-store.js';
 import { DeadLetterStore } from '../../events/dead-letter-store.js';
 import { type EventKey, EventLog, SHARDS, type ShardRange } from '../../events/event-log.js';
 import { Clock } from '../../kernel/clock.js';
 import { UnitOfWork } from '../../kernel/unit-of-work.js';
 import { entityName } from './invalidation-channel.js';
 import { QueryCache } from './query-cache.js';
-
-type Positions = ReadonlyMap<number, number>;
 
 interface Seen {
   readonly positions: ReadonlyMap<string, Positions>;
@@ -84,7 +82,8 @@ export class CacheReconciler implements OnApplicationBootstrap, OnModuleDestroy 
     for (const { consumer, ranges } of moved) {
       const floor = keys ? lastOf(keys, ranges, typesOf(consumer)) : new Map(ranges.map(({ shard, upTo }) => [shard, upTo]));
       if (floor.size > 0) this.cache.invalidateUpTo(this.namesOf(consumer), floor);
-      if (before && before.held.get(consumer.name) !== now.held.get(consumer.name)) this.cache.invalidate(this.namesOf(consumer));
+      if (before && (before.held.get(consumer.name) !== now.held.get(consumer.name) || generationOf(before, consumer) !== generationOf(now, consumer)))
+        this.cache.invalidate(this.namesOf(consumer));
     }
     this.before = now; // not before all of it was dropped: what failed is looked at again
   }
@@ -111,6 +110,9 @@ export class CacheReconciler implements OnApplicationBootstrap, OnModuleDestroy 
     return (entities.length > 0 ? entities : [...this.cache.entities]).map(entityName);
   }
 }
+
+/** Another one: the rows were rebuilt, and none is the one that was read. */
+const generationOf = ({ positions }: Seen, { name }: Consumer): number | undefined => positions.get(name)?.generation;
 
 /** Without an earlier look, all of it. */
 function movedBetween(before: Positions | undefined, now: Positions | undefined): ShardRange[] {
