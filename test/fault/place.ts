@@ -50,7 +50,8 @@ export class Place {
   async serves(): Promise<void> {
     const deadline = Date.now() + START_WITHIN_MS;
     while (!this.closing) {
-      if (await Promise.race([this.process.ready, sleep(LOOK_EVERY_MS).then(() => false)])) return;
+      if (this.process.isReady && this.process.isAlive) return;
+      await sleep(LOOK_EVERY_MS);
       if (Date.now() > deadline) return void this.unwanted.push(`${this.name} does not start`);
     }
   }
