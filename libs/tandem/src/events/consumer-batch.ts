@@ -38,6 +38,8 @@ export interface BatchResult {
   readonly stopped?: string;
   /** Since it takes newer code. */
   readonly outdated?: boolean;
+  /** Since somebody wants it so. */
+  readonly paused?: boolean;
 }
 
 /** How a batch is tried: a transaction of its own for a worker, a savepoint for a command that folds. */
@@ -161,7 +163,7 @@ export class ConsumerBatch {
   private async handle(unit: Unit, request: BatchRequest, claim: Claim, lessons: Lessons, trying: (count: number) => void): Promise<BatchResult> {
     const { consumer } = request;
     const stopped = whyStopped(consumer, claim);
-    if (stopped) return { handled: 0, more: false, stopped, outdated: claim.state === 'running' };
+    if (stopped) return { handled: 0, more: false, stopped, outdated: claim.state === 'running', paused: claim.state === 'paused' };
     if (claim.wentBack !== undefined) return this.halt(unit, consumer, claim.wentBack);
     const { letters, log, settings, store } = this.ports;
     const shards = claim.checkpoints.map(({ shard }) => shard);

@@ -11,10 +11,10 @@ export class StopReports {
   private readonly stopped = new Map<string, string>();
   private readonly outdated = new Set<string>();
 
-  report({ name }: Consumer, { outdated, stopped }: BatchResult): void {
+  report({ name }: Consumer, { outdated, paused, stopped }: BatchResult): void {
     if (stopped === undefined) this.stopped.delete(name);
     else if (outdated) this.once(name, stopped);
-    else this.newly(name, stopped);
+    else this.newly(name, stopped, paused ? 'warn' : 'error');
   }
 
   private once(name: string, reason: string): void {
@@ -23,8 +23,8 @@ export class StopReports {
     this.outdated.add(said);
   }
 
-  private newly(name: string, reason: string): void {
-    if (this.stopped.get(name) !== reason) this.logger.error(`${name} does not run: ${reason}`);
+  private newly(name: string, reason: string, level: 'warn' | 'error'): void {
+    if (this.stopped.get(name) !== reason) this.logger[level](`${name} does not run: ${reason}`);
     this.stopped.set(name, reason);
   }
 }
