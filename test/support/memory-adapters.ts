@@ -246,6 +246,7 @@ class MemoryJobTransport extends JobTransport {
     super();
   }
   override add = () => Promise.resolve();
+  override handOver = () => Promise.resolve();
   override queued = () => Promise.resolve(0);
   override async work(queue: string): Promise<void> {
     this.transports.asked.push(`work on ${queue}`);

@@ -13,6 +13,7 @@ export { afterCommit } from './kernel/after-commit.js';
 export { DurableSaga, type DurableSagaOptions } from './write/saga/durable-saga.js';
 export { QueuedCommand, type QueuedCommandOptions } from './jobs/queued-command.js';
 export { DurableJobs, type Enqueued, type EnqueueOptions } from './jobs/durable-jobs.js';
+export { ExternalJob, type ExternalJobOptions } from './jobs/external-job.js';
 export type { JobChange } from './jobs/job-store.js';
 
 // Events
@@ -102,7 +103,7 @@ export { type ChangedJob, type ClaimedJob, type DelayedTicket, type JobState, Jo
 export { CommandStore, type NewCommand, type RecordedCommand } from './write/command/command-store.js';
 export type { CommandKey, CommandOutcome } from './events/command-outcome.js';
 export type { WrittenPositions } from './events/written.js';
-export { JobTransport } from './jobs/job-transport.js';
+export { type ForeignJob, JobTransport, type NewTicket } from './jobs/job-transport.js';
 export {
   type Allowed,
   type NewRebuild,

@@ -23,6 +23,7 @@ class ListedTransport extends JobTransport {
   override add = (tickets: readonly DelayedTicket[]) => Promise.resolve(void this.added.push(...tickets));
   override work = () => Promise.resolve();
   override queued = () => Promise.resolve(0);
+  override handOver = () => Promise.resolve();
   override stop = () => Promise.resolve();
 }
 

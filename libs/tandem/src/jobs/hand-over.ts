@@ -3,6 +3,7 @@
  * takes) BullMQ has the first `maxQueuedTickets` at most; when it has worked off three quarters of them, the next ones follow.
  */
 import { SingleRuns } from '../events/single-runs.js';
+import { EXTERNAL_QUEUE } from './external-jobs.js';
 import type { JobOutbox } from './job-outbox.js';
 import type { JobSettings } from './job-settings.js';
 import type { JobStore } from './job-store.js';
@@ -35,7 +36,7 @@ export class HandOver {
     const due = this.overdue.counted(await store.due(queues, settings.reconcileEveryMs, limit));
     const found = new Map<string, number>();
     for (const { queue } of due) found.set(queue, (found.get(queue) ?? 0) + 1);
-    const long = queues.filter((queue) => (found.get(queue) ?? 0) >= limit);
+    const long = queues.filter((queue) => queue !== EXTERNAL_QUEUE && (found.get(queue) ?? 0) >= limit);
     for (const queue of queues) if (!long.includes(queue)) this.long.delete(queue);
     await outbox.send(due.filter(({ again, queue }) => again > 0 || !long.includes(queue)));
     for (const queue of long) await this.fillUp(queue);

@@ -1,6 +1,7 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { Clock } from '../kernel/clock.js';
 import type { Unit } from '../kernel/unit-of-work.js';
+import { EXTERNAL_QUEUE, ExternalJobs } from './external-jobs.js';
 import { JobSettings } from './job-settings.js';
 import { JobStore, type NewJob } from './job-store.js';
 import { JobTransport, type NewTicket } from './job-transport.js';
@@ -13,6 +14,7 @@ const SENT_AHEAD_MS = 60_000;
 @Injectable()
 export class JobOutbox {
   private readonly logger = new Logger('Tandem');
+  private readonly external: ExternalJobs;
   private away = false;
   private readonly flows = new Map<string, TicketFlow>();
   private handled: ReadonlySet<string> | undefined;
@@ -23,7 +25,9 @@ export class JobOutbox {
     private readonly transport: JobTransport,
     private readonly clock: Clock,
     private readonly settings: JobSettings,
-  ) {}
+  ) {
+    this.external = new ExternalJobs(store, transport, settings, (error) => this.outcome(error));
+  }
 
   /** Tells the names of the queued commands that this application has handlers for; until then none is missed. */
   expect(names: Iterable<string>): void {
@@ -46,7 +50,7 @@ export class JobOutbox {
 
   /** Not refused: another application on this database may have the handler. */
   private warnOfNoHandler({ name, queue }: NewJob): void {
-    if (!this.handled || this.handled.has(name) || this.warned.has(name)) return;
+    if (!this.handled || queue === EXTERNAL_QUEUE || this.handled.has(name) || this.warned.has(name)) return;
     this.warned.add(name);
     this.logger.warn(`"${name}" is queued, but no module here provides a handler for it: it waits in queue "${queue}" until a worker that has one takes it`);
   }
@@ -69,7 +73,16 @@ export class JobOutbox {
   async send(tickets: readonly NewTicket[]): Promise<void> {
     const soon = tickets.filter(({ delayMs = 0 }) => delayMs <= SENT_AHEAD_MS);
     const queues = [...new Set(soon.map(({ queue }) => queue))];
-    await Promise.all(queues.map((queue) => this.flowOf(queue).send(queues.length === 1 ? soon : soon.filter((ticket) => ticket.queue === queue))));
+    await Promise.all(queues.map((queue) => this.sendTo(queue, queues.length === 1 ? soon : soon.filter((ticket) => ticket.queue === queue))));
+  }
+
+  private sendTo(queue: string, tickets: readonly NewTicket[]): Promise<void> {
+    return queue === EXTERNAL_QUEUE ? this.external.send(tickets.filter(({ delayMs = 0 }) => delayMs === 0)) : this.flowOf(queue).send(tickets);
+  }
+
+  /** What is being handed over to queues of others ends; the rest is left to SQL. */
+  stop(): Promise<void> {
+    return this.external.stop();
   }
 
   private flowOf(queue: string): TicketFlow {
@@ -92,7 +105,7 @@ export class JobOutbox {
 
   /** Says once that the queue is away, or that it is not any more. */
   outcome(error: unknown): void {
-    if (error !== undefined && !this.away) this.logger.warn(`Jobs wait in SQL until the queue is back: ${String(error)}`);
+    if (error !== undefined && !this.away) this.logger.warn(`Jobs wait in SQL until the queue is back: ${error instanceof Error ? error.message : JSON.stringify(error)}`);
     this.away = error !== undefined;
   }
 

@@ -27,6 +27,7 @@ class CalledTransport extends JobTransport {
   handler!: (ticket: JobTicket) => Promise<void>;
   override add = () => Promise.resolve();
   override queued = () => Promise.resolve(0);
+  override handOver = () => Promise.resolve();
   override stop = () => Promise.resolve();
   override work = async (_queue: string, _concurrency: number, handler: (ticket: JobTicket) => Promise<void>) => void (this.handler = handler);
 }

@@ -15,6 +15,7 @@ import { prepareMessage } from '../kernel/prepared-message.js';
 import { type Unit, UnitOfWork } from '../kernel/unit-of-work.js';
 import { decodePayload } from '../events/payload.js';
 import { retryDelay } from '../events/retry-delay.js';
+import { EXTERNAL_QUEUE } from './external-jobs.js';
 import { HandOver } from './hand-over.js';
 import { holdsEffect } from './job-effect.js';
 import { JobOutbox } from './job-outbox.js';
@@ -72,7 +73,7 @@ export class JobRuntime {
     this.loops = Promise.all([
       // Not on a connection of the workers' pool: jobs that have them all need their leases most.
       this.every(jobLeaseMs / 3, 'renew leases', () => this.renew()),
-      asWorker(() => this.every(reconcileEveryMs, 'look for due jobs', () => this.handOver.look(this.queues))),
+      asWorker(() => this.every(reconcileEveryMs, 'look for due jobs', () => this.handOver.look([...this.queues, EXTERNAL_QUEUE]))),
       // Who ended the first job of a sequence, or queued it, may be gone before it let the next one go: as rare as a lost lease.
       asWorker(() => this.every(jobLeaseMs, 'look for sequences that stand still', () => this.outbox.releaseAll())),
       asWorker(() => this.every(SWEEP_EVERY_MS, 'sweep done jobs', async () => void (await this.store.sweep(this.settings.keepDoneJobsMs)))),

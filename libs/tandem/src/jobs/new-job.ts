@@ -3,6 +3,8 @@ import type { MessageFacts } from '../kernel/message-context.js';
 import { newId } from '../kernel/new-id.js';
 import { storedFacts } from '../events/event-metadata.js';
 import { encodePayload } from '../events/payload.js';
+import { ExternalJob } from './external-job.js';
+import { EXTERNAL_QUEUE } from './external-jobs.js';
 import type { NewJob } from './job-store.js';
 import { type QueuedCommandDefinition, queuedCommandOf } from './queued-command.js';
 
@@ -15,8 +17,9 @@ export interface NewJobOptions {
   readonly runAt?: Date;
 }
 
-/** A row for a queued command. @throws TANDEM_WIRING when the class has no `@QueuedCommand`; TANDEM_PAYLOAD_REFUSED, also for a sequence key that databases compare differently. */
+/** A row for a queued command, or for an external job. @throws TANDEM_WIRING when the class has no `@QueuedCommand`; TANDEM_PAYLOAD_REFUSED, also for a sequence key that databases compare differently. */
 export function newJob(command: object, facts: MessageFacts, { dedupeKey = null, runAt }: NewJobOptions = {}): NewJob {
+  if (command instanceof ExternalJob) return externalJob(command, facts, { dedupeKey, runAt });
   const definition = queuedCommandOf(command.constructor);
   if (!definition)
     throw new TandemError('TANDEM_WIRING', `${command.constructor.name} was to be queued but has no @QueuedCommand`, {
@@ -25,6 +28,19 @@ export function newJob(command: object, facts: MessageFacts, { dedupeKey = null,
   const { name, queue, priority, delayMs } = definition;
   const sequenceKey = sequenceKeyOf(definition, command, facts.tenant);
   return { id: newId(), name, queue, payload: encodePayload(name, command), metadata: jobMetadata(facts), dedupeKey, delayMs, runAt, priority, sequenceKey };
+}
+
+function externalJob({ data, name, options, queue }: ExternalJob, facts: MessageFacts, { dedupeKey = null, runAt }: NewJobOptions): NewJob {
+  const what = `external:${queue}`;
+  const job = { queue, name, data, ...options };
+  const payload = encodePayload(what, job);
+  // Their worker does not know our tags.
+  const plain = JSON.stringify(job, (_key, value: unknown) => (typeof value === 'bigint' ? String(value) : value));
+  if (payload !== plain) throw new TandemError('TANDEM_PAYLOAD_REFUSED', `${what}: the data of "${name}" is not plain JSON`);
+  return {
+    ...{ id: newId(), name: what, queue: EXTERNAL_QUEUE, payload, metadata: jobMetadata(facts) },
+    ...{ dedupeKey, delayMs: 0, runAt, priority: 0, sequenceKey: null },
+  };
 }
 
 /** Sequences of tenants are apart. */

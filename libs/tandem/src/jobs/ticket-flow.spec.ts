@@ -25,6 +25,7 @@ class CountedTransport extends JobTransport {
     return this.ids.size;
   }
   override work = () => Promise.resolve();
+  override handOver = () => Promise.resolve();
   override stop = () => Promise.resolve();
 }
 

@@ -1,5 +1,5 @@
 import type { JobTicket } from '../../jobs/job-store.js';
-import { JobTransport, type NewTicket } from '../../jobs/job-transport.js';
+import { type ForeignJob, JobTransport, type NewTicket } from '../../jobs/job-transport.js';
 import type { QueueServer } from './queue-server.js';
 import { TicketQueues } from './ticket-queues.js';
 import { TicketWorkers } from './ticket-workers.js';
@@ -18,21 +18,28 @@ const jobQueue = (queue: string): string => `jobs.${queue}`;
  */
 export class BullMqJobTransport extends JobTransport {
   private readonly queues: TicketQueues;
+  /** By prefix and name, which has no colon. */
+  private readonly foreign: TicketQueues;
   private readonly workers: TicketWorkers;
 
   constructor(server: QueueServer) {
     super();
     this.queues = new TicketQueues(server);
+    this.foreign = new TicketQueues(server, (place) => server.openForeignQueue(place.slice(place.lastIndexOf(':') + 1), place.slice(0, place.lastIndexOf(':'))));
     this.workers = new TicketWorkers(server);
     server.beforeClose(async () => {
       await this.workers.stop(0);
-      await this.queues.close();
+      await Promise.all([this.queues.close(), this.foreign.close()]);
     });
   }
 
   override async add(tickets: readonly NewTicket[]): Promise<void> {
     const names = [...new Set(tickets.map(({ queue }) => queue))];
     await Promise.all(names.map((queue) => this.queues.add(jobQueue(queue), tickets.filter((ticket) => ticket.queue === queue).map(asBullMqJob))));
+  }
+
+  override handOver({ attempts, data, id, name, prefix, priority, queue }: ForeignJob): Promise<void> {
+    return this.foreign.add(`${prefix}:${queue}`, [{ name, data, opts: { jobId: id, attempts, priority } }]);
   }
 
   override queued(queue: string): Promise<number> {

@@ -113,6 +113,12 @@ export class PostgresQueueServer extends QueueServer {
     return opened as unknown as TicketQueue;
   }
 
+  override openForeignQueue(queue: string, prefix: string): TicketQueue {
+    const opened = new Queue(queue, { connection: this.producerPool!, prefix, skipMetasUpdate: true }, createPostgresBackend);
+    opened.on('error', (error) => this.outage.report(error));
+    return opened as unknown as TicketQueue;
+  }
+
   override openWorker(plan: WorkerPlan): OpenWorker {
     const pool = this.openPool(WORKER_CONNECTIONS);
     const worker = new Worker(

@@ -89,6 +89,9 @@ export abstract class QueueServer implements OnModuleInit, OnApplicationShutdown
   /** After `prepare`. */
   abstract openQueue(queue: string): TicketQueue;
 
+  /** One of another application: its name, prefix and settings are theirs. After `prepare`. */
+  abstract openForeignQueue(queue: string, prefix: string): TicketQueue;
+
   /** After `prepare`. */
   abstract openWorker(plan: WorkerPlan): OpenWorker;
 

@@ -85,6 +85,12 @@ export class RedisQueueServer extends QueueServer {
     return opened;
   }
 
+  override openForeignQueue(queue: string, prefix: string): TicketQueue {
+    const opened = new Queue(queue, { connection: this.redis, prefix, skipMetasUpdate: true });
+    opened.on('error', (error) => this.outage.report(error));
+    return opened;
+  }
+
   override openWorker(plan: WorkerPlan): OpenWorker {
     const { connection } = this.place;
     const worker = new Worker(queueName(this.place.queuePrefix, plan.queue), this.processor(plan), {

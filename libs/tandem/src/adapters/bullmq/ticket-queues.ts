@@ -5,7 +5,7 @@ import { LateAnswer, within } from './within.js';
 
 export interface NewTicket {
   readonly name: string;
-  readonly data: object;
+  readonly data: unknown;
   readonly opts: BulkJobOptions;
 }
 
@@ -13,7 +13,10 @@ export interface NewTicket {
 export class TicketQueues {
   private readonly open = new Map<string, Promise<TicketQueue>>();
 
-  constructor(private readonly server: QueueServer) {}
+  constructor(
+    private readonly server: QueueServer,
+    private readonly openNow: (queue: string) => TicketQueue = (queue) => server.openQueue(queue),
+  ) {}
 
   /** @throws TANDEM_QUEUE_UNAVAILABLE at once while the server is known to be away, else when it does not answer in time. */
   async add(queue: string, tickets: readonly NewTicket[]): Promise<void> {
@@ -56,7 +59,7 @@ export class TicketQueues {
 
   /** BullMQ remembers a failed first connection for ever, so such a queue is thrown away. */
   private async openQueue(queue: string): Promise<TicketQueue> {
-    const opened = this.server.openQueue(queue);
+    const opened = this.openNow(queue);
     try {
       await opened.waitUntilReady();
       return opened;
