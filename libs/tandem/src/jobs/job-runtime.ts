@@ -183,6 +183,4 @@ export class JobRuntime {
 
 /** A run that ended its process, or was cut off, could not settle anything: it only counted. */
 const lost = ({ attempts, name }: ClaimedJob): TandemError =>
-  new TandemError('TANDEM_JOB_TIMEOUT', `${name} was begun ${attempts - 1} times, and the last time its worker was gone before it ended`, {
-    next: 'Look for what ended that process, then retry the job with `DurableJobs.retry`.',
-  });
+  new TandemError('TANDEM_JOB_LOST', `${name} was begun ${attempts - 1} times, and the last time its worker was gone before it ended`);

@@ -41,6 +41,7 @@ export const ERROR_CATALOGUE = {
   TANDEM_ROW_MISSING: 'The event came for a row that does not exist; see `whenMissing` of the handler.',
   TANDEM_JOB_STALE: 'Another worker has taken this job over; this run has no effect.',
   TANDEM_JOB_TIMEOUT: 'Raise `timeoutMs` of the queued command, or make its handler heed `context.signal`.',
+  TANDEM_JOB_LOST: 'Look for what ended the process of its worker (an exit, a lack of memory), mend it, then retry the job with `DurableJobs.retry`.',
   TANDEM_JOB_UNKNOWN: 'Deploy the queued command of that name, or discard the job with `DurableJobs.discard`.',
   TANDEM_QUEUE_UNAVAILABLE: 'Redis does not answer. Nothing is lost: the reconciler goes on in SQL and jobs resume when it is back.',
   TANDEM_TOKEN_INVALID: 'Send the Consistency-Token exactly as a write of this application returned it, or none.',
