@@ -6,13 +6,13 @@ import { tandemDatabase, type TandemDatabase } from '../../../../test/support/ta
 import { sqlOf, sqlOutside } from '../adapters/typeorm/sql.js';
 import { SqlJobStore } from '../adapters/typeorm/sql-job-store.js';
 import { Clock } from '../kernel/clock.js';
-import { nextMessage, runWithMessage } from '../kernel/message-context.js';
+import { currentMessage, nextMessage, runWithMessage } from '../kernel/message-context.js';
 import type { Unit } from '../kernel/unit-of-work.js';
 import { noteEffect } from './job-effect.js';
 import { JobOutbox } from './job-outbox.js';
 import { JobRuntime } from './job-runtime.js';
 import type { JobTicket } from './job-store.js';
-import { JobTransport } from './job-transport.js';
+import { JobTransport, type NewTicket } from './job-transport.js';
 import { newJob } from './new-job.js';
 import { QueuedCommand, queuedCommandOf } from './queued-command.js';
 
@@ -20,12 +20,14 @@ import { QueuedCommand, queuedCommandOf } from './queued-command.js';
 class Count {}
 @QueuedCommand('spec.call', { queue: 'spec', effect: 'external', attempts: 2, backoffMs: 0, timeoutMs: 5_000 })
 class Call {}
+@QueuedCommand('spec.write', { queue: 'spec', effect: 'sql', attempts: 1, timeoutMs: 20_000 })
+class Write {}
 @QueuedCommand('spec.newer', { queue: 'spec', effect: 'sql', attempts: 2 })
 class Newer {}
 
 class CalledTransport extends JobTransport {
   handler!: (ticket: JobTicket) => Promise<void>;
-  override add = () => Promise.resolve();
+  override add = (_tickets: readonly NewTicket[]): Promise<void> => Promise.resolve();
   override queued = () => Promise.resolve(0);
   override handOver = () => Promise.resolve();
   override stop = () => Promise.resolve();
@@ -49,7 +51,7 @@ describe.each(sqlBackends())('JobRuntime on $name', (backend) => {
     const settings = { jobLeaseMs: LEASE_MS, keepDoneJobsMs: 60_000, maxQueuedTickets: 1_000, reconcileEveryMs: 60_000, drainTimeoutMs: 1_000 };
     const bus = { execute: (command: object) => execute(command) } as unknown as CommandBus;
     runtime = new JobRuntime(db.units, store, transport, new JobOutbox(store, transport, new Clock(), settings), bus, new Clock(), settings);
-    await runtime.start([Count, Call].map((command) => queuedCommandOf(command)!));
+    await runtime.start([Count, Call, Write].map((command) => queuedCommandOf(command)!));
     await sqlOutside(db.dataSource, (sql) => sql.query('CREATE TABLE effect (id INT)'));
   });
   afterEach(async () => {
@@ -146,6 +148,34 @@ describe.each(sqlBackends())('JobRuntime on $name', (backend) => {
     await leaseRunsOut();
     await transport.handler({ ...ticket, epoch: 1 });
     expect(await jobs()).toEqual([{ state: 'waiting', attempts: 1, epoch: 2 }]);
+  });
+
+  it('one that still runs when the worker has to stop is handed back: its signal aborts, no attempt is lost, and its late end changes nothing', async () => {
+    vi.spyOn(Logger.prototype, 'warn').mockImplementation(() => undefined);
+    const added = vi.spyOn(transport, 'add');
+    let goOn!: () => void;
+    const late = new Promise<void>((resolve) => (goOn = resolve));
+    const write = await insert(new Write());
+    const aborted = (signal: AbortSignal) => new Promise<never>((_, reject) => (signal.onabort = () => reject(new Error('aborted'))));
+    execute = async (command) => {
+      if (command instanceof Call) return aborted(currentMessage()!.signal!);
+      await late;
+      return db.units.run(async (unit) => {
+        await sqlOf(unit).query('INSERT INTO effect VALUES (1)');
+        noteEffect(unit, write.id);
+      });
+    };
+    const call = await insert(new Call());
+    const runs = [transport.handler(write), transport.handler(call)];
+    await until(async () => (await jobs()).every(({ state }) => state === 'running'));
+    await runtime.stop(0);
+    expect(await jobs()).toEqual([0, 1].map(() => ({ state: 'waiting', attempts: 0, epoch: 1 })));
+    expect((await store.due(['spec'], 0, 10)).map(({ id }) => id).toSorted()).toEqual([write.id, call.id].toSorted());
+    expect(added.mock.calls.flatMap(([tickets]) => tickets.map(({ id, epoch }) => `${id} ${epoch}`)).toSorted()).toEqual([`${write.id} 1`, `${call.id} 1`].toSorted());
+    goOn();
+    await Promise.all(runs);
+    expect(await effects()).toBe(0);
+    expect(await jobs()).toEqual([0, 1].map(() => ({ state: 'waiting', attempts: 0, epoch: 1 })));
   });
 
   it('keeps the lease of a second run when the first, which was overtaken, ends', async () => {

@@ -24,6 +24,7 @@ import { type ClaimedJob, JobStore, type JobTicket } from './job-store.js';
 import { JobTransport } from './job-transport.js';
 import type { QueuedCommandDefinition } from './queued-command.js';
 
+const STOPPED = 'its worker was stopped before it ended';
 const SWEEP_EVERY_MS = 60_000;
 /** Long enough for another worker to take it. */
 const GIVEN_BACK_MS = 5_000;
@@ -33,6 +34,7 @@ interface RunningJob {
   readonly effect: QueuedCommandDefinition['effect'];
   readonly abort: AbortController;
   completed: boolean;
+  handedBack: boolean;
 }
 
 @Injectable()
@@ -44,6 +46,8 @@ export class JobRuntime {
   private readonly runs = new AsyncLocalStorage<RunningJob>();
   private readonly stopping = new AbortController();
   private readonly handOver: HandOver;
+  /** Nothing is begun any more. */
+  private isOver = false;
   private queues: readonly string[] = [];
   private loops: Promise<unknown> = Promise.resolve();
 
@@ -80,15 +84,21 @@ export class JobRuntime {
     ]);
   }
 
-  /** No new jobs; running ones may take `drainMs`, then their signal aborts. What is not done by then comes again elsewhere. */
+  /** No new jobs; running ones may take `drainMs`. What is not done by then is handed back and its signal aborts: another worker takes it at once. */
   async stop(drainMs: number): Promise<void> {
-    const abort = setTimeout(() => {
-      for (const { abort } of this.running) abort.abort();
-    }, drainMs);
     await this.transport.stop(drainMs);
-    clearTimeout(abort);
+    await this.handBack();
     this.stopping.abort();
     await this.loops;
+  }
+
+  /** Before the signals abort: a run that ends by its signal has not failed. */
+  private async handBack(): Promise<void> {
+    this.isOver = true;
+    const left = [...this.running];
+    for (const run of left) run.handedBack = true;
+    await Promise.all(left.map(({ ticket }) => this.giveBack(ticket, STOPPED, 0).catch((error: unknown) => this.foundByLease(ticket, error))));
+    for (const { abort } of left) abort.abort();
   }
 
   /** Never rejects: what cannot be settled now is found by its lease. */
@@ -98,21 +108,23 @@ export class JobRuntime {
       if (job) await this.execute(job);
     } catch (error) {
       if (isTandemError(error, 'TANDEM_JOB_STALE')) this.logger.warn(`Job ${ticket.id} was taken over by another worker`);
-      else this.logger.warn(`Job ${ticket.id} could not be settled and comes again: ${String(error)}`);
+      else this.foundByLease(ticket, error);
     }
     this.handOver.ended(ticket.queue);
   }
 
   private async execute(job: ClaimedJob): Promise<void> {
     const definition = this.byName.get(job.name);
-    if (!definition) return this.giveBack(job);
-    const run: RunningJob = { ticket: job, effect: definition.effect, abort: new AbortController(), completed: false };
+    if (!definition) return this.giveBackUnknown(job);
+    if (this.isOver) return this.giveBack(job, STOPPED, 0);
+    const run: RunningJob = { ticket: job, effect: definition.effect, abort: new AbortController(), completed: false, handedBack: false };
     this.running.add(run);
     try {
       if (job.attempts > definition.attempts) throw lost(job);
       await this.handle(job, definition, run);
       if (!run.completed) await this.store.complete(job);
     } catch (error) {
+      if (run.handedBack) return;
       if (isTandemError(error, 'TANDEM_JOB_STALE')) throw error;
       await this.fail(job, definition, error);
     } finally {
@@ -157,11 +169,19 @@ export class JobRuntime {
   }
 
   /** For a worker whose code has the command: another version of the application may share the queue. */
-  private async giveBack(job: ClaimedJob): Promise<void> {
+  private async giveBackUnknown(job: ClaimedJob): Promise<void> {
     const { message } = new TandemError('TANDEM_JOB_UNKNOWN', `this worker has no queued command "${job.name}"`);
-    this.logger.warn(`Job ${job.id}: ${message}`);
-    const next = await this.store.giveBack(job, message, GIVEN_BACK_MS);
-    if (next) await this.outbox.send([{ ...next, delayMs: GIVEN_BACK_MS }]);
+    await this.giveBack(job, message, GIVEN_BACK_MS);
+  }
+
+  private async giveBack(ticket: JobTicket, reason: string, retryInMs: number): Promise<void> {
+    this.logger.warn(`Job ${ticket.id}: ${reason}`);
+    const next = await this.store.giveBack(ticket, reason, retryInMs);
+    if (next) await this.outbox.send([{ ...next, delayMs: retryInMs }]);
+  }
+
+  private foundByLease({ id }: JobTicket, error: unknown): void {
+    this.logger.warn(`Job ${id} could not be settled and comes again: ${String(error)}`);
   }
 
   private async renew(): Promise<void> {
