@@ -1,18 +1,13 @@
 /** The way to the database swallows everything and tells nobody: nobody hangs, what was acknowledged is there, and all goes on by itself. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, expect, it, vi } from 'vitest';
 import { isTandemError } from 'nest-tandem';
 import { CutOff } from '../e2e/cut-off.js';
 import { describeServers, sqlServers } from '../support/backends.js';
 import { GetAccount, Open } from '../support/bank.js';
 import { type Bank, type BankPlace, bankPlace, startBank } from '../support/bank-application.js';
+import { BankTraffic, patient, RETRYABLE } from '../support/bank-traffic.js';
 
-const RETRYABLE = ['TANDEM_STORAGE_UNAVAILABLE', 'TANDEM_ACQUIRE_TIMEOUT', 'TANDEM_COMMIT_UNKNOWN'];
-const LANES = 8;
 const POOLS = { commandPoolSize: 4, queryPoolSize: 2, workerPoolSize: 4, acquireTimeoutMs: 1_000, answerTimeoutMs: 1_000 };
-
-/** A connection outside of units of work may have fallen silent, too. */
-const look = <T>(rows: Bank['rows'], sql: string): Promise<T[]> => vi.waitFor(() => rows<T>(sql), { timeout: 60_000, interval: 20 });
 
 describeServers('a way to $name that is half open', sqlServers(), (backend) => {
   let place: BankPlace;
@@ -49,50 +44,19 @@ describeServers('a way to $name that is half open', sqlServers(), (backend) => {
     // Of the connections that fell silent there may be more than have been asked something.
     await expect.poll(() => commands.execute(new Open('after')).then(() => 'done', String), { timeout: 60_000 }).toBe('done');
     await expect.poll(() => idle(60_000).then(() => 'idle', String), { timeout: 60_000 }).toBe('idle');
-    const ids = await look<{ id: string }>(rows, 'SELECT id FROM bank_account_view ORDER BY id');
+    const ids = await vi.waitFor(() => rows<{ id: string }>('SELECT id FROM bank_account_view ORDER BY id'), patient);
     expect(ids.map(({ id }) => id)).toEqual(['after', 'before']);
   });
 
   it('in the middle of the traffic: what was acknowledged is there, the rest is there as a whole or not at all, and nothing is counted twice', async () => {
-    const { commands, idle, rows } = await begin();
-    const acknowledged = new Set<string>();
-    const wrong: unknown[] = [];
-    let failed = 0;
-    let resting = false;
-    const lane = async (name: number) => {
-      for (let n = 0; !resting; n++) {
-        const id = `lane${name}.${n}`;
-        await commands.execute(new Open(id)).then(
-          () => acknowledged.add(id),
-          (error: unknown) => {
-            failed += 1;
-            if (!isTandemError(error) || !RETRYABLE.includes(error.code)) wrong.push(error);
-          },
-        );
-        await sleep(5);
-      }
-    };
-    const lanes = Array.from({ length: LANES }, (_, name) => lane(name));
+    const traffic = new BankTraffic(await begin());
     for (let round = 1; round <= 2; round++) {
-      const before = acknowledged.size;
-      await expect.poll(() => acknowledged.size, { timeout: 60_000 }).toBeGreaterThan(before + 30);
-      const failures = failed;
+      await traffic.goesOn();
       way.silence();
-      await expect.poll(() => failed, { timeout: 60_000 }).toBeGreaterThan(failures + LANES);
+      await traffic.fails();
       way.mend();
     }
-    const before = acknowledged.size;
-    await expect.poll(() => acknowledged.size, { timeout: 60_000 }).toBeGreaterThan(before + 30);
-    resting = true;
-    await Promise.all(lanes);
-    await expect.poll(() => idle(60_000).then(() => 'idle', String), { timeout: 60_000 }).toBe('idle');
-
-    expect(wrong).toEqual([]);
-    const opened = new Set((await look<{ id: string }>(rows, 'SELECT id FROM bank_account')).map(({ id }) => id));
-    expect([...acknowledged].filter((id) => !opened.has(id))).toEqual([]);
-    const read = (await look<{ id: string }>(rows, 'SELECT id FROM bank_account_view')).map(({ id }) => id);
-    expect(read.toSorted()).toEqual([...opened].toSorted());
-    const letters = await look<{ accountId: string; count: number }>(rows, 'SELECT * FROM bank_letter');
-    expect(letters.map(({ accountId, count }) => `${accountId} ${count}`).toSorted()).toEqual([...opened].map((id) => `${id} 1`).toSorted());
+    await traffic.goesOn();
+    await traffic.isWhole();
   });
 });
