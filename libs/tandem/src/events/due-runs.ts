@@ -2,7 +2,7 @@
 import { type Consumer, typesOf } from './consumer.js';
 import type { ConsumerStatus, ConsumerStore } from './consumer-store.js';
 import { type EventLog, SHARDS } from './event-log.js';
-import { type BatchedRuns, batchedVerdict, countedUpTo, scheduledVerdict, type Verdict } from './run-condition.js';
+import { type BatchedRuns, batchedVerdict, countedUpTo, passingOver, scheduledVerdict, type Verdict } from './run-condition.js';
 
 const AT_ONCE: Verdict = { runs: true };
 const NOTHING: Verdict = { runs: false };
@@ -42,8 +42,13 @@ export class DueRuns {
         for (const shard of laggingShards) shards.add(shard);
       }
     }
-    const counted = batched.length > 0 ? await this.counted(batched, [...shards]) : [];
-    return new Map([...verdicts, ...counted]);
+    if (batched.length === 0) return verdicts;
+    for (const [name, verdict] of await this.counted(batched, [...shards])) {
+      // It is behind, though there is nothing: somebody was faster, or it is ahead of a log that went back, which a batch finds out.
+      const nothing = !verdict.runs && verdict.dueInMs === undefined;
+      verdicts.set(name, nothing ? passingOver(byName.get(name)!.readAt.getTime() * 1_000) : verdict);
+    }
+    return verdicts;
   }
 
   private async counted(batched: readonly Batched[], shards: readonly number[]): Promise<ReadonlyMap<string, Verdict>> {

@@ -35,6 +35,14 @@ describe('mergeShards', () => {
     expect(mergeShards(shards, noLimits)).toMatchObject({ more: true, keys: [{ eventId: '2/1' }, { eventId: '1/1' }] });
   });
 
+  it('is done with what was recorded before a bound, however far the rest is', () => {
+    const shards = [
+      { keys: [key(1, 1, 99), key(1, 2, 100)], truncated: true },
+      { keys: [key(2, 1, 50), key(2, 2, 9_000_000)], truncated: false },
+    ];
+    expect(mergeShards(shards, { ...noLimits, untilMicros: 100 })).toMatchObject({ more: false, keys: [{ eventId: '2/1' }, { eventId: '1/1' }] });
+  });
+
   it('leaves what was recorded at or after the cut for the next read, but does not wait for a clock that was set back', () => {
     const shards = [{ keys: [key(1, 1, 99), key(1, 2, 100)], truncated: false }];
     expect(mergeShards(shards, { ...noLimits, cutMicros: 100 })).toMatchObject({ more: true, keys: [{ eventId: '1/1' }] });

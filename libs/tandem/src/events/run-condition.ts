@@ -40,12 +40,18 @@ export interface Waiting {
 const COUNTED_AT_LEAST = 10_000;
 export const countedUpTo = ({ size }: BatchedRuns): number => Math.max(size, COUNTED_AT_LEAST);
 
+/** From the moment that an event is recorded until others see it, at most, but for a transaction that got stuck: then it is handled early. */
+const IN_FLIGHT_MICROS = 1_000_000;
+
+/** A run that finds nothing of its own: not even what is being committed while others count. */
+export const passingOver = (nowMicros: number): Verdict => ({ runs: true, bound: { untilMicros: nowMicros - IN_FLIGHT_MICROS, isSlot: false } });
+
 export function batchedVerdict(condition: BatchedRuns, { any, oldestMicros, own }: Waiting, nowMicros: number): Verdict {
   const waitsMs = oldestMicros === undefined ? 0 : (nowMicros - oldestMicros) / 1_000;
   if (own >= condition.size || any >= countedUpTo(condition)) return { runs: true };
   if (own > 0) return waitsMs >= condition.maxWaitMs ? { runs: true } : { runs: false, dueInMs: condition.maxWaitMs - waitsMs };
-  // Only events of other types: passed over, lest they be counted again. One of its own that comes just now is left to wait.
-  return { runs: true, bound: { untilMicros: nowMicros, isSlot: false } };
+  // Only events of other types: passed over, lest they be counted again.
+  return any > 0 ? passingOver(nowMicros) : { runs: false };
 }
 
 export function scheduledVerdict(schedule: Schedule, lastRunMs: number | undefined, nowMs: number): Verdict {
@@ -58,9 +64,13 @@ export function scheduledVerdict(schedule: Schedule, lastRunMs: number | undefin
 /** The last moment of the schedule that is not later than this one. Milliseconds since the epoch. */
 export function lastSlot(schedule: Schedule, nowMs: number): number {
   if ('everyMs' in schedule) return Math.floor(nowMs / schedule.everyMs) * schedule.everyMs;
-  return parsed(schedule.cron, schedule.timezone, Math.floor(nowMs) + 1)
+  const now = Math.floor(nowMs);
+  let last = parsed(schedule.cron, schedule.timezone, now + 1)
     .prev()
     .getTime();
+  // A time of day that the change of clocks skips is only found on the way forward.
+  for (let next = nextSlot(schedule, last); next <= now; next = nextSlot(schedule, next)) last = next;
+  return last;
 }
 
 /** The first moment of the schedule that is later than this one. */

@@ -1,11 +1,25 @@
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { shardOf, type StoredEvent } from '../../events/event-log.js';
+import { shardOf, SHARDS, type StoredEvent } from '../../events/event-log.js';
 import type { Promises } from './contract-case.js';
 import { allKeys, append, EVENT_TYPE, type EventLogUnderTest, pending, reading, versionsOf } from './event-log-under-test.js';
 import { upTo } from './expectations.js';
 
 export const readPromises: Promises<EventLogUnderTest> = {
+  'what waits is counted for several askers at once: of their own types, of any, since when; no further than they ask': async (subject) => {
+    const [first, other, last] = await append(subject, pending('c-1'), pending('c-1', 'any', { type: 'contract.other' }), pending('c-1'));
+    const { shard } = first!;
+    const ask = (after: number, types: readonly string[], upTo = 10) => ({ after: new Map([[shard, after], [(shard + 1) % SHARDS, 0]]), types, upTo }); // prettier-ignore
+    const { nowMicros, waiting } = await subject.log.count([ask(0, [EVENT_TYPE]), ask(1, [EVENT_TYPE, 'contract.other']), ask(2, ['contract.other']), ask(0, [EVENT_TYPE], 1)]);
+    assert.deepEqual(waiting, [
+      { own: 2, any: 3, oldestMicros: first!.recordedAtMicros },
+      { own: 2, any: 2, oldestMicros: other!.recordedAtMicros },
+      { own: 0, any: 1, oldestMicros: undefined },
+      { own: 1, any: 1, oldestMicros: first!.recordedAtMicros },
+    ]);
+    assert.ok(nowMicros >= last!.recordedAtMicros);
+  },
+
   'events are read as they were written, in the order of the keys': async (subject) => {
     const stored = await append(subject, pending('a-1', 'any', { payload: '{"a":1.10}', metadata: '{"actor":"ü"}' }), pending('a-1'), pending('b-1'));
     const keys = await allKeys(subject);

@@ -16,6 +16,26 @@ export const registerPromises: Promises<ConsumersUnderTest> = {
     });
   },
 
+  'the slot of a run is noted with its batch, and never goes back': async (subject) => {
+    const { consumers, units } = subject;
+    await consumers.register([registration()]);
+    const note = (text: string) => inBatch(subject, (unit) => consumers.noteRun(unit, CONSUMER, new Date(text).getTime() * 1_000));
+    await note('2026-03-01T10:00:00.000Z');
+    await note('2026-03-01T09:00:00.000Z');
+    await units
+      .run(
+        async (unit) => {
+          await consumers.noteRun(unit, CONSUMER, new Date('2026-03-01T11:00:00.000Z').getTime() * 1_000);
+          throw new Error('this batch is rolled back');
+        },
+        { kind: 'consumer', tries: 1 },
+      )
+      .catch(() => undefined);
+    const { lastRunAt, readAt } = (await statusOf(subject))!;
+    assert.deepEqual(lastRunAt, new Date('2026-03-01T10:00:00.000Z'));
+    assert.ok(Math.abs(readAt.getTime() - Date.now()) < 60_000);
+  },
+
   'a new consumer that starts from now has its checkpoints at the heads, with the event there': async (subject) => {
     const [, second] = await appendTo(subject, 's-1', 's-1');
     await subject.consumers.register([registration({ startFrom: 'now' })]);
