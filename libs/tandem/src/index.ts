@@ -10,7 +10,7 @@ export { UnitOfWork, type UnitOfWorkChoice } from './write/command/unit-of-work.
 export { Idempotency } from './write/command/command-id.js';
 export { IDEMPOTENCY_KEY_HEADER } from './write/command/idempotency-key.interceptor.js';
 export { afterCommit } from './kernel/after-commit.js';
-export { DurableSaga, type DurableSagaOptions } from './write/saga/durable-saga.js';
+export { DurableSaga, type DurableSagaOptions, type SagaOutput, type SagaOutputs } from './write/saga/durable-saga.js';
 export { QueuedCommand, type QueuedCommandOptions } from './jobs/queued-command.js';
 export { DurableJobs, type Enqueued, type EnqueueOptions } from './jobs/durable-jobs.js';
 export { ExternalJob, type ExternalJobOptions } from './jobs/external-job.js';

@@ -37,6 +37,8 @@ export interface EventMetadata {
   readonly position: Position;
   readonly correlationId: string;
   readonly causationId?: string;
+  /** How many durable sagas, one after the other, have led to it; undefined for none. */
+  readonly depth?: number;
   readonly actor?: string;
   readonly tenant?: string;
   readonly traceparent?: string;

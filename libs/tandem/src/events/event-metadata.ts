@@ -4,13 +4,14 @@ import type { EventMetadata, StoredEvent } from './event-log.js';
 
 /** The facts that are stored beside an event or a job. */
 export function storedFacts(facts: MessageFacts): string {
-  const { messageId, correlationId, actor, traceparent } = facts;
-  return JSON.stringify({ correlationId, causationId: messageId, actor, traceparent });
+  const { messageId, correlationId, depth, actor, traceparent } = facts;
+  return JSON.stringify({ correlationId, causationId: messageId, depth, actor, traceparent });
 }
 
 interface Facts {
   readonly correlationId: string;
   readonly causationId?: string;
+  readonly depth?: number;
   readonly actor?: string;
   readonly traceparent?: string;
 }
@@ -27,7 +28,7 @@ function factsOf(text: string): Facts {
 
 /** What a handler is told about a stored event. Member by member: this runs for every event of a rebuild. */
 export function metadataOf(stored: StoredEvent): EventMetadata {
-  const { correlationId, causationId, actor, traceparent } = factsOf(stored.metadata);
+  const { correlationId, causationId, depth, actor, traceparent } = factsOf(stored.metadata);
   return {
     eventId: stored.eventId,
     type: stored.type,
@@ -37,6 +38,7 @@ export function metadataOf(stored: StoredEvent): EventMetadata {
     position: { shard: stored.shard, seq: stored.seq },
     correlationId,
     causationId,
+    depth,
     actor,
     tenant: stored.tenant === '' ? undefined : stored.tenant,
     traceparent,
@@ -45,6 +47,6 @@ export function metadataOf(stored: StoredEvent): EventMetadata {
 
 /** The facts of handling an event: what it causes is caused by the event. */
 export function factsOfEvent(metadata: EventMetadata): MessageFacts {
-  const { eventId, correlationId, causationId, actor, tenant, traceparent } = metadata;
-  return { messageId: eventId, correlationId, causationId, actor, tenant, traceparent };
+  const { eventId, correlationId, causationId, depth, actor, tenant, traceparent } = metadata;
+  return { messageId: eventId, correlationId, causationId, depth, actor, tenant, traceparent };
 }

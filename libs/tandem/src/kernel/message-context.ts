@@ -11,6 +11,8 @@ export interface MessageFacts {
   readonly messageId: string;
   readonly correlationId: string;
   readonly causationId?: string;
+  /** How many durable sagas, one after the other, have led to it. Default 0. */
+  readonly depth?: number;
   /** Who acts, as the application's `identity` function said. */
   readonly actor?: string;
   readonly tenant?: string;
@@ -65,7 +67,7 @@ export function nextMessage(own: Partial<MessageFacts> = {}): MessageFacts {
   const parent = currentMessage();
   const messageId = own.messageId ?? newId();
   return {
-    ...(parent && { causationId: parent.messageId, actor: parent.actor, tenant: parent.tenant, traceparent: parent.traceparent, signal: parent.signal }),
+    ...(parent && { causationId: parent.messageId, depth: parent.depth, actor: parent.actor, tenant: parent.tenant, traceparent: parent.traceparent, signal: parent.signal }),
     correlationId: parent?.correlationId ?? messageId,
     ...own,
     messageId,

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { newId } from '../../kernel/new-id.js';
 import type { Unit } from '../../kernel/unit-of-work.js';
-import type { CommandStore, NewCommand, RecordedCommand } from '../../write/command/command-store.js';
+import type { NewCommand, RecordedCommand } from '../../write/command/command-store.js';
 import type { CommandsUnderTest } from './commands-under-test.js';
 import { casesOf, type ContractCase, type Open, type Promises } from './contract-case.js';
 import { pending } from './event-log-under-test.js';
@@ -127,7 +127,7 @@ const overlapping: Promises<CommandsUnderTest> = {
   },
 };
 
-/** What every {@link CommandStore} promises, together with the `EventLog` of the same database. */
+/** What every `CommandStore` promises, together with the `EventLog` of the same database. */
 export function commandContract(open: Open<CommandsUnderTest>): readonly ContractCase[] {
   return [...casesOf(open, promises), ...casesOf(open, overlapping, { overlapping: true })];
 }

@@ -1,7 +1,7 @@
 import type { Type } from '@nestjs/common';
-import { isObservable, lastValueFrom, type Observable, toArray } from 'rxjs';
-import { HANDLER_TIMEOUT_MS, inTime } from '../../kernel/in-time.js';
-import { runWithMessage } from '../../kernel/message-context.js';
+import { TandemError } from '../../kernel/errors.js';
+import { HANDLER_TIMEOUT_MS } from '../../kernel/in-time.js';
+import { type MessageFacts, runWithMessage } from '../../kernel/message-context.js';
 import type { Unit } from '../../kernel/unit-of-work.js';
 import { type ConsumedEvent, type Consumer, EventFailure } from '../../events/consumer.js';
 import { factsOfEvent } from '../../events/event-metadata.js';
@@ -10,6 +10,10 @@ import type { JobOutbox } from '../../jobs/job-outbox.js';
 import type { NewJob } from '../../jobs/job-store.js';
 import { newJob } from '../../jobs/new-job.js';
 import { durableSagaOf } from './durable-saga.js';
+import { outputsOf } from './saga-outputs.js';
+
+/** So many sagas may lead from one to the next: more is a circle. */
+export const MAX_SAGA_DEPTH = 32;
 
 type Handler = (event: object, metadata: ConsumedEvent['metadata']) => unknown;
 
@@ -51,9 +55,9 @@ async function jobsOf({ handlerTimeoutMs, instance, marks, saga }: RunningSaga, 
   try {
     for (const { method } of marks.filter((mark) => mark.event === event.constructor)) {
       // Looked up at each call, so that a spy on the instance is seen.
-      const returned = runWithMessage(facts, () => commandsOf((instance as Record<string, Handler>)[method]!(event, metadata)), {});
-      for (const command of await inTime(returned, handlerTimeoutMs, `${instance.constructor.name}.${method}`))
-        jobs.push(newJob(command, facts, { dedupeKey: `${saga}:${stored.eventId}:${method}:${jobs.length}` }));
+      const returned = runWithMessage(facts, () => (instance as Record<string, Handler>)[method]!(event, metadata), {});
+      const call = { saga, where: `${instance.constructor.name}.${method}`, eventId: stored.eventId, timeoutMs: handlerTimeoutMs };
+      for (const command of await outputsOf(call, returned)) jobs.push(newJob(command, deeper(facts, saga), { dedupeKey: `${saga}:${stored.eventId}:${method}:${jobs.length}` }));
     }
   } catch (cause) {
     throw new EventFailure(stored, cause);
@@ -61,9 +65,11 @@ async function jobsOf({ handlerTimeoutMs, instance, marks, saga }: RunningSaga, 
   return jobs;
 }
 
-async function commandsOf(returned: unknown): Promise<readonly object[]> {
-  const result = await returned;
-  if (result === undefined || result === null) return [];
-  if (isObservable(result)) return await lastValueFrom((result as Observable<object>).pipe(toArray()));
-  return Array.isArray(result) ? (result as object[]) : [result as object];
+/** The facts of what a saga makes of an event. @throws TANDEM_SAGA_DEPTH */
+function deeper(facts: MessageFacts, saga: string): MessageFacts {
+  const depth = (facts.depth ?? 0) + 1;
+  if (depth <= MAX_SAGA_DEPTH) return { ...facts, depth };
+  throw new TandemError('TANDEM_SAGA_DEPTH', `${MAX_SAGA_DEPTH} sagas, one after the other, have led to event ${facts.messageId}, and "${saga}" would be the next`, {
+    data: { saga },
+  });
 }
