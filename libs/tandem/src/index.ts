@@ -21,6 +21,7 @@ export { DomainEvent, type DomainEventOptions, type StreamName } from './events/
 export { ExpectedVersion } from './events/expected-version.js';
 export type { EventMetadata, Position } from './events/event-log.js';
 export { type KeyOf, On, type OnOptions, type RowKey } from './events/on.js';
+export { Durable, type DurableOptions } from './events/durable.js';
 export { type ConsumerOverview, Consumers } from './events/consumers.js';
 export type { Retired } from './events/retired.js';
 export { DeadLetters, type InspectedDeadLetter } from './events/dead-letters.js';

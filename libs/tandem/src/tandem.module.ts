@@ -29,6 +29,7 @@ import { ConsumerRuntime } from './events/consumer-runtime.js';
 import { ConsumerSettings } from './events/consumer-settings.js';
 import { Consumers } from './events/consumers.js';
 import { DeadLetters } from './events/dead-letters.js';
+import { DurableHandlers } from './events/durable-handlers.js';
 import { EventCapture } from './events/event-capture.js';
 import { ForcedRuns } from './events/forced-runs.js';
 import { TandemEventBus } from './events/tandem-event-bus.js';
@@ -90,6 +91,7 @@ const SERVICES: readonly Type<object>[] = [
   ConsumerRuntime,
   ForcedRuns,
   Consumers,
+  DurableHandlers,
   DeadLetters,
   JobOutbox,
   DurableJobs,

@@ -9,6 +9,8 @@ import { UnitOfWork } from './kernel/unit-of-work.js';
 import type { Consumer } from './events/consumer.js';
 import { checkConsumers, type DeclaredConsumer, eventNameProblems } from './events/consumer-rules.js';
 import { ConsumerRuntime } from './events/consumer-runtime.js';
+import { durableOf } from './events/durable.js';
+import { DurableHandlers } from './events/durable-handlers.js';
 import { onMarks } from './events/on.js';
 import { JobOutbox } from './jobs/job-outbox.js';
 import { JobRuntime } from './jobs/job-runtime.js';
@@ -40,6 +42,7 @@ export class TandemStartup {
     private readonly rows: RowStore,
     private readonly outbox: JobOutbox,
     private readonly consumers: ConsumerRuntime,
+    private readonly durable: DurableHandlers,
     private readonly jobs: JobRuntime,
     private readonly commandIds: CommandIdSweep,
     private readonly checker: ConsistencyChecker,
@@ -99,18 +102,22 @@ export class TandemStartup {
     for (const result of results) if (result.status === 'rejected') new Logger('Tandem').error(`Stopping: ${String(result.reason)}`);
   }
 
-  private consumerOf({ instance, name, type }: DeclaredConsumer): Consumer {
-    const { handlerTimeoutMs, retired, syncStrategies } = this.settings;
-    const consumer = durableSagaOf(type)
-      ? sagaConsumer(instance!, this.outbox, handlerTimeoutMs)
-      : projectionConsumer(instance!, this.rows, handlerTimeoutMs, syncStrategies[name]);
+  private declared({ instance, name, type }: DeclaredConsumer): Consumer {
+    const { handlerTimeoutMs, syncStrategies } = this.settings;
+    if (durableOf(type)) return this.durable.consumerOf(type, handlerTimeoutMs);
+    if (durableSagaOf(type)) return sagaConsumer(instance!, this.outbox, handlerTimeoutMs);
+    return projectionConsumer(instance!, this.rows, handlerTimeoutMs, syncStrategies[name]);
+  }
+
+  private consumerOf(declared: DeclaredConsumer): Consumer {
+    const consumer = this.declared(declared);
     // Where it is only warned of: no command can fold what is in another data source.
     const runBy = this.units.readDataSource === undefined ? consumer.runBy : 'worker';
-    return { ...consumer, runBy, retiredTypes: retired.types?.[consumer.name] };
+    return { ...consumer, runBy, retiredTypes: this.settings.retired.types?.[consumer.name] };
   }
 }
 
 function declaredConsumer(provided: Provided): DeclaredConsumer[] {
-  const name = durableSagaOf(provided.type)?.name ?? projectionOf(provided.type)?.name;
-  return name === undefined ? [] : [{ ...provided, name }];
+  const definitions = [durableOf(provided.type), durableSagaOf(provided.type), projectionOf(provided.type)];
+  return definitions.flatMap((definition) => (definition ? [{ ...provided, name: definition.name }] : [])).slice(0, 1);
 }

@@ -2,14 +2,15 @@ import type { Type } from '@nestjs/common';
 import { placeOf, type Provided } from '../kernel/registry/application-map.js';
 import { handledEvents } from '../kernel/handler-metadata.js';
 import { domainEventOf } from './domain-event.js';
+import { durableOf } from './durable.js';
 import { onMarks } from './on.js';
 
-/** A projection or saga class that the application provides. */
+/** A projection, saga or durable handler class that the application provides. */
 export interface DeclaredConsumer extends Provided {
   readonly name: string;
 }
 
-/** Mistakes in projections and sagas, and which of them can run all the same. */
+/** Mistakes in consumers, and which of them can run all the same. */
 export function checkConsumers(declared: readonly DeclaredConsumer[]): { readonly problems: string[]; readonly sound: DeclaredConsumer[] } {
   const problems: string[] = [];
   const byName = new Map<string, DeclaredConsumer>();
@@ -24,10 +25,11 @@ export function checkConsumers(declared: readonly DeclaredConsumer[]): { readonl
 }
 
 function ownProblems(consumer: DeclaredConsumer): string[] {
-  const marks = onMarks(consumer.type);
-  if (!consumer.instance) return [`${placeOf(consumer)} is request-scoped, but a projection or saga runs without a request`];
-  if (marks.length === 0) return [`${placeOf(consumer)} has no method with @On or @OnDelta`];
-  const strangers = new Set(marks.map(({ event }) => event).filter((event) => !domainEventOf(event)));
+  const isHandler = durableOf(consumer.type) !== undefined;
+  const events = isHandler ? handledEvents(consumer.type) : onMarks(consumer.type).map(({ event }) => event);
+  if (!consumer.instance) return [`${placeOf(consumer)} is request-scoped, but ${isHandler ? 'a durable handler' : 'a projection or saga'} runs without a request`];
+  if (events.length === 0) return [`${placeOf(consumer)} has ${isHandler ? '@Durable but no @EventsHandler' : 'no method with @On or @OnDelta'}`];
+  const strangers = new Set(events.filter((event) => !domainEventOf(event)));
   return [...strangers].map((event) => `${event.name} has no @DomainEvent, but ${placeOf(consumer)} has a method for it`);
 }
 

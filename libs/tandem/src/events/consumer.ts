@@ -1,5 +1,5 @@
 /**
- * A *consumer* is anything that reads the log: a projection or a saga. It has an explicit, stable name, a set of event types,
+ * A *consumer* is anything that reads the log: a projection, a saga or a durable handler. It has an explicit, stable name, a set of event types,
  * and one *checkpoint* per shard. A *batch* is one transaction: lock checkpoints (the lock is the claim), read, handle, write
  * the checkpoints, COMMIT. A *held* stream is one whose event failed: it waits in the dead letters and its later events queue
  * behind it, everything else moves on.
@@ -30,7 +30,7 @@ export class EventFailure extends Error {
 export interface Consumer {
   /** Stored with checkpoints: renaming it is an explicit act. */
   readonly name: string;
-  readonly kind: 'projection' | 'saga';
+  readonly kind: 'projection' | 'saga' | 'handler';
   /** The class that declares it, for messages. */
   readonly consumerClass: Type;
   /** Event classes it handles. */
@@ -53,7 +53,7 @@ export interface Consumer {
   handle(unit: Unit, events: readonly ConsumedEvent[]): Promise<void>;
 }
 
-/** What a saga does are jobs, which are on the log's side. */
+/** What a saga does are jobs, which are on the log's side; handlers are where the write model is. */
 export const sideOf = ({ kind }: Consumer): Side => (kind === 'projection' ? 'read' : 'log');
 
 /** Stored event types that a consumer handles. */

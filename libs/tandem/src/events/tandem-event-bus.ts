@@ -7,6 +7,8 @@ import { nextMessage, runWithMessage } from '../kernel/message-context.js';
 import { currentUnit, UnitOfWork } from '../kernel/unit-of-work.js';
 import { ConsumerRegistry } from './consumer-registry.js';
 import { domainEventOf, isDomainEvent } from './domain-event.js';
+import { durableOf } from './durable.js';
+import { DurableHandlers } from './durable-handlers.js';
 import { EventCapture } from './event-capture.js';
 
 type HandlerWrapper = Parameters<EventBus['bind']>[0];
@@ -24,6 +26,7 @@ export class TandemEventBus extends EventBus {
   @Inject(UnitOfWork) private readonly units!: UnitOfWork;
   @Inject(UnhandledExceptionBus) private readonly unhandled!: UnhandledExceptionBus;
   @Inject(ConsumerRegistry) private readonly registry!: ConsumerRegistry;
+  @Inject(DurableHandlers) private readonly durable!: DurableHandlers;
   /** Stored name → the class that was first published under it. */
   private readonly published = new Map<string, Type<object>>();
 
@@ -46,10 +49,13 @@ export class TandemEventBus extends EventBus {
   }
 
   override bind(handler: HandlerWrapper, id: string): void {
+    const handlerClass = handlerClassOf(handler as never);
     const run = this.pipeline.bind(handler as never, 'handle');
+    // A worker calls it, from the log.
+    if (durableOf(handlerClass)) return this.durable.bind(handlerClass, run);
     const handle = (event: object) => runWithMessage(nextMessage(), () => run(event));
     // @nestjs/cqrs calls `instance.handle` and names `constructor` in its error log; nothing else of the wrapper.
-    const facade = { constructor: handlerClassOf(handler as never), isDependencyTreeStatic: () => true, instance: { handle } };
+    const facade = { constructor: handlerClass, isDependencyTreeStatic: () => true, instance: { handle } };
     super.bind(facade as unknown as HandlerWrapper, id);
   }
 
