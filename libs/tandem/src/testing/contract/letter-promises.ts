@@ -15,6 +15,8 @@ const byPlace = (letters: readonly object[]): string[] => letters.map((one) => J
 const sameLetters = (actual: readonly object[], expected: readonly object[]): void => assert.deepEqual(byPlace(actual), byPlace(expected));
 
 async function hold(subject: ConsumersUnderTest, ...letters: NewDeadLetter[]): Promise<void> {
+  // What is due is asked of the live generation.
+  await subject.consumers.register([registration()]);
   await inBatch(subject, async (unit) => {
     for (const one of letters) await subject.letters.hold(unit, one);
   });

@@ -6,6 +6,7 @@ import { Logger } from '@nestjs/common';
 import { isObservable, type Observable, Subscriber } from 'rxjs';
 import { TandemError } from '../../kernel/errors.js';
 import { inTime } from '../../kernel/in-time.js';
+import { ExternalJob } from '../../jobs/external-job.js';
 import { queuedCommandOf } from '../../jobs/queued-command.js';
 
 /** Of one method for one event: more is a loop, or an import. */
@@ -31,7 +32,7 @@ export async function outputsOf(call: SagaCall, returned: unknown): Promise<read
 }
 
 /** What becomes a job. */
-const isQueueable = (output: object): boolean => queuedCommandOf(output.constructor) !== undefined;
+const isQueueable = (output: object): boolean => output instanceof ExternalJob || queuedCommandOf(output.constructor) !== undefined;
 
 class Collecting {
   private isOver = false;
