@@ -6,8 +6,16 @@ import { WakeUpTransport } from '../../events/wake-up-transport.js';
 import { JobTransport } from '../../jobs/job-transport.js';
 import { InvalidationChannel } from '../../read/query-cache/invalidation-channel.js';
 import { bullMqJobs, type BullMqJobsOptions } from './bullmq-jobs.js';
+import { QueueServer } from './queue-server.js';
+import { RedisQueueServer } from './redis-queue-server.js';
 
 const eventually = { timeout: 25_000, interval: 20 };
+/** Of one connection: what it asks on its own account. */
+const FEW = 5;
+interface Queued {
+  readonly commandQueue: { readonly length: number };
+  readonly offlineQueue: { readonly length: number };
+}
 const UNAVAILABLE = { code: 'TANDEM_QUEUE_UNAVAILABLE' };
 
 describe.runIf(OwnRedis.available)('while Redis is away', () => {
@@ -82,6 +90,39 @@ describe.runIf(OwnRedis.available)('while Redis is away', () => {
     await expect(jobs.add([{ id: 'second', epoch: 0, queue: 'mail' }])).rejects.toMatchObject(UNAVAILABLE);
     redis.resume();
     await vi.waitFor(() => jobs.add([{ id: 'third', epoch: 0, queue: 'mail' }]), eventually);
+  });
+
+  it.each(['kill', 'pause'] as const)('keeps nothing that grows while it is away (%s): not of producers, not of workers, not of caches', async (how) => {
+    await redis.start();
+    const opened = vi.spyOn(RedisQueueServer.prototype, 'openWorker');
+    const { module, wakeUps, jobs, channel } = await start();
+    await wakeUps.listen(() => Promise.resolve(), 2);
+    await jobs.work('mail', 2, () => Promise.resolve());
+    await channel.subscribe(
+      () => undefined,
+      () => undefined,
+    );
+    await vi.waitFor(() => expect(channel.connected).toBe(true), eventually);
+    await vi.waitFor(() => expect(opened.mock.results).toHaveLength(2), eventually);
+    const workers = opened.mock.results.map(({ value }) => (value as { worker: { backend: { client: Promise<Queued> } } }).worker);
+    const clients = await Promise.all(workers.map(({ backend }) => backend.client));
+    const producer = (module.get(QueueServer) as unknown as { redis: Queued }).redis;
+    const pending = (client: Queued) => client.commandQueue.length + client.offlineQueue.length;
+
+    await redis[how]();
+    await vi.waitFor(() => expect(jobs.add([{ id: 'first', epoch: 0, queue: 'mail' }])).rejects.toMatchObject(UNAVAILABLE), eventually);
+    for (let round = 0; round < 10; round++) {
+      const sends = Array.from({ length: 200 }, (_, n) => [
+        jobs.add([{ id: `job-${round}-${n}`, epoch: 0, queue: 'mail' }]),
+        wakeUps.signal([`consumer-${n}`]),
+        channel.publish([`Entity${n % 3}`]),
+      ]);
+      await Promise.allSettled(sends.flat());
+    }
+    expect(pending(producer)).toBeLessThanOrEqual(FEW);
+    for (const client of clients) expect(pending(client)).toBeLessThanOrEqual(FEW);
+    // One name for each entity that changed, however often it did.
+    expect((channel as unknown as { unsent: Set<string> }).unsent.size).toBeLessThanOrEqual(3);
   });
 
   it('stops although it is away', async () => {
