@@ -46,4 +46,21 @@ describeServers('a rolling deploy on $name', sqlServers(), (backend) => {
     expect(times(second.said, /roll\.crowds does not run: roll\.crowds met roll\.noted of version 2, its code knows 1/)).toBe(1);
     expect(third.said).toBe('');
   });
+
+  it('with a job more: a worker that does not know it gives it back to one that does, and each is done once, at its first attempt', async () => {
+    deployment = await Deployment.begin(backend);
+    const older = await deployment.process({});
+    const newer = await deployment.process({ cards: true });
+    older.write({ name: 'older' });
+    newer.write({ name: 'newer' });
+    await vi.waitFor(() => expect(older.said).toContain('this worker has no queued command "roll.send-card"'), { timeout: 120_000, interval: 50 });
+    await deployment.traffic(100);
+    expect(await older.rest()).toMatchObject({ wrong: [] });
+    await older.stop();
+    await deployment.traffic(50);
+    expect(await newer.rest()).toMatchObject({ wrong: [] });
+    await deployment.settled(['roll.trails', 'roll.crowds', 'roll.letters']);
+    await deployment.expectLetters();
+    await deployment.expectCards();
+  });
 });

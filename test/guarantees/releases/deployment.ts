@@ -108,8 +108,20 @@ export class Deployment {
   /** One for each note that asks for it. */
   async expectLetters(): Promise<void> {
     const asked = (await this.noted()).filter(({ amount }) => amount === LETTER_AMOUNT).map(({ id }) => ({ id, times: 1 }));
-    const rows = (await this.source.getRepository(Letter).find()).map((row) => ({ ...row }));
-    expect(rows.sort(numbered)).toEqual(asked.sort(numbered));
+    expect((await this.sent(false)).sort(numbered)).toEqual(asked.sort(numbered));
+  }
+
+  /** One for each job that a saga with cards has made, at the first attempt: who gives a job back uses none up. */
+  async expectCards(): Promise<void> {
+    const jobs = await this.source.query<{ attempts: number }[]>("SELECT attempts FROM tandem_job WHERE name = 'roll.send-card' AND state = 'done'");
+    expect(jobs.length).toBeGreaterThan(0);
+    expect(jobs.map(({ attempts }) => attempts)).toEqual(jobs.map(() => 1));
+    expect((await this.sent(true)).map(({ times }) => times)).toEqual(jobs.map(() => 1));
+  }
+
+  private async sent(cards: boolean): Promise<{ id: string; times: number }[]> {
+    const rows = await this.source.getRepository(Letter).find();
+    return rows.filter(({ id }) => id.startsWith('card.') === cards).map((row) => ({ ...row }));
   }
 
   private async noted(): Promise<{ id: string; thing: string; amount: number }[]> {

@@ -23,6 +23,8 @@ export interface Release {
   readonly sync?: SyncStrategy['kind'];
   /** Of `roll.trails`. Default what the library chooses. */
   readonly parallelism?: number;
+  /** Its saga sends cards, too: a job that the release before does not know. */
+  readonly cards?: true;
   readonly retired?: Retired;
   /** Default what the library has. */
   readonly batchSize?: number;
@@ -85,6 +87,8 @@ export class GetTrail extends Query<Trail | null> {
 
 /** Sent for every note of this amount. */
 export const LETTER_AMOUNT = 7;
+/** A card is sent for every note of this amount, by a release that has cards. */
+export const CARD_AMOUNT = 9;
 /** A thing at which a process may stop itself. */
 export const FREEZING = 'freezing';
 const CROWDS = 5;
@@ -99,7 +103,7 @@ const STRATEGIES: Readonly<Record<SyncStrategy['kind'], SyncStrategy>> = {
 };
 
 function providersOf(release: Release): Type[] {
-  const { marks, noted = 1, parallelism, sync: kind = 'eventual', view = 'old' } = release;
+  const { cards, marks, noted = 1, parallelism, sync: kind = 'eventual', view = 'old' } = release;
   const sync = STRATEGIES[kind];
 
   @DomainEvent('roll.noted', { version: noted, stream: (e) => ['thing', e.thing] })
@@ -117,6 +121,14 @@ function providersOf(release: Release): Type[] {
 
   @QueuedCommand('roll.send-letter', { queue: 'letters', effect: 'sql', attempts: 5, backoffMs: 10 })
   class SendLetter extends Command<void> {
+    constructor(readonly id: string) {
+      super();
+    }
+  }
+
+  /** In the queue of the letters, so that workers without it meet it. */
+  @QueuedCommand('roll.send-card', { queue: 'letters', effect: 'sql', attempts: 1 })
+  class SendCard extends Command<void> {
     constructor(readonly id: string) {
       super();
     }
@@ -143,10 +155,14 @@ function providersOf(release: Release): Type[] {
     }
   }
 
+  @CommandHandler(SendCard)
+  class SendCardHandler extends SendLetterHandler {}
+
   @DurableSaga('roll.letters')
   class Letters {
     @On(Noted)
     noted({ amount }: Noted, { stream, version }: EventMetadata) {
+      if (cards && amount === CARD_AMOUNT) return new SendCard(`card.${stream}.${version}`);
       return amount === LETTER_AMOUNT ? new SendLetter(`${stream}.${version}`) : [];
     }
   }
@@ -195,7 +211,16 @@ function providersOf(release: Release): Type[] {
     }
   }
 
-  return [NoteHandler, SendLetterHandler, Letters, TrailProjection, view === 'old' ? OldViewProjection : NewViewProjection, CrowdProjection, GetTrailHandler];
+  return [
+    NoteHandler,
+    SendLetterHandler,
+    ...(cards ? [SendCardHandler] : []),
+    Letters,
+    TrailProjection,
+    view === 'old' ? OldViewProjection : NewViewProjection,
+    CrowdProjection,
+    GetTrailHandler,
+  ];
 }
 
 let isThawed = false;
