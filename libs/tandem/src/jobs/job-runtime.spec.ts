@@ -151,7 +151,7 @@ describe.each(sqlBackends())('JobRuntime on $name', (backend) => {
   });
 
   it('one that still runs when the worker has to stop is handed back: its signal aborts, no attempt is lost, and its late end changes nothing', async () => {
-    vi.spyOn(Logger.prototype, 'warn').mockImplementation(() => undefined);
+    const said = vi.spyOn(Logger.prototype, 'warn').mockImplementation(() => undefined);
     const added = vi.spyOn(transport, 'add');
     let goOn!: () => void;
     const late = new Promise<void>((resolve) => (goOn = resolve));
@@ -175,6 +175,7 @@ describe.each(sqlBackends())('JobRuntime on $name', (backend) => {
     goOn();
     await Promise.all(runs);
     expect(await effects()).toBe(0);
+    expect(said.mock.calls.map(([line]) => String(line)).toSorted()).toEqual([write, call].map(({ id }) => `Job ${id}: its worker was stopped before it ended`).toSorted());
     expect(await jobs()).toEqual([0, 1].map(() => ({ state: 'waiting', attempts: 0, epoch: 1 })));
   });
 

@@ -42,6 +42,7 @@ export class JobRuntime {
   private readonly logger = new Logger('Tandem');
   private readonly byName = new Map<string, QueuedCommandDefinition>();
   private readonly running = new Set<RunningJob>();
+  private readonly beginning = new Set<Promise<unknown>>();
   /** The run that code belongs to, also when its time is up and another run of the job has begun. */
   private readonly runs = new AsyncLocalStorage<RunningJob>();
   private readonly stopping = new AbortController();
@@ -95,6 +96,7 @@ export class JobRuntime {
   /** Before the signals abort: a run that ends by its signal has not failed. */
   private async handBack(): Promise<void> {
     this.isOver = true;
+    await Promise.allSettled([...this.beginning]);
     const left = [...this.running];
     for (const run of left) run.handedBack = true;
     await Promise.all(left.map(({ ticket }) => this.giveBack(ticket, STOPPED, 0).catch((error: unknown) => this.foundByLease(ticket, error))));
@@ -104,7 +106,7 @@ export class JobRuntime {
   /** Never rejects: what cannot be settled now is found by its lease. */
   private async run(ticket: JobTicket): Promise<void> {
     try {
-      const job = await this.store.claim(ticket, this.settings.jobLeaseMs);
+      const job = await this.begin(ticket);
       if (job) await this.execute(job);
     } catch (error) {
       if (isTandemError(error, 'TANDEM_JOB_STALE')) this.logger.warn(`Job ${ticket.id} was taken over by another worker`);
@@ -113,10 +115,22 @@ export class JobRuntime {
     this.handOver.ended(ticket.queue);
   }
 
+  private begin(ticket: JobTicket): Promise<ClaimedJob | undefined> {
+    const begun = this.claim(ticket).finally(() => this.beginning.delete(begun));
+    this.beginning.add(begun);
+    return begun;
+  }
+
+  private async claim(ticket: JobTicket): Promise<ClaimedJob | undefined> {
+    const job = await this.store.claim(ticket, this.settings.jobLeaseMs);
+    if (!job || !this.isOver) return job;
+    await this.giveBack(job, STOPPED, 0);
+    return undefined;
+  }
+
   private async execute(job: ClaimedJob): Promise<void> {
     const definition = this.byName.get(job.name);
     if (!definition) return this.giveBackUnknown(job);
-    if (this.isOver) return this.giveBack(job, STOPPED, 0);
     const run: RunningJob = { ticket: job, effect: definition.effect, abort: new AbortController(), completed: false, handedBack: false };
     this.running.add(run);
     try {
