@@ -225,5 +225,61 @@ describe(`broken adapters on '${backend.name}'`, () => {
       [jobContract, ({ jobs }) => ({ jobs: { complete: (ticket) => jobs.complete(ticket) } })],
       second,
     );
+    notices('knows no priorities', 'what is due is told by priority, then oldest first', [
+      jobContract,
+      ({ jobs }) => ({ jobs: { insert: (unit, rows) => jobs.insert(unit, rows.map((row) => ({ ...row, priority: 0 }))) } }), // prettier-ignore
+    ]);
+    notices('knows no named times', 'a job runs at the time that it was made for', [
+      jobContract,
+      ({ jobs }) => ({ jobs: { insert: (unit, rows) => jobs.insert(unit, rows.map((row) => ({ ...row, runAt: undefined }))) } }), // prettier-ignore
+    ]);
+    notices('takes tickets of before a job was rescheduled', 'a job that is rescheduled runs at its new time, and its tickets of before are stale', [
+      jobContract,
+      ({ jobs }) => {
+        const epochs = new Map<string, number>();
+        return {
+          jobs: {
+            reschedule: async (unit, id, runAt) => {
+              const changed = await jobs.reschedule(unit, id, runAt);
+              if (changed.ticket) epochs.set(id, changed.ticket.epoch);
+              return changed;
+            },
+            claim: (ticket, leaseMs) => jobs.claim({ ...ticket, epoch: epochs.get(ticket.id) ?? ticket.epoch }, leaseMs),
+          },
+        };
+      },
+    ]);
+    notices(
+      'changes jobs outside of the unit',
+      'a change in a unit that is rolled back has not happened',
+      [jobContract, (all) => ({ jobs: { reschedule: (_unit, id, runAt) => apart(all, (unit) => all.jobs.reschedule(unit, id, runAt)) } })],
+      second,
+    );
+    notices('knows no sequences', 'a sequence has one job at a time that can be claimed, in the order in which they were queued', [
+      jobContract,
+      ({ jobs }) => ({ jobs: { insert: (unit, rows) => jobs.insert(unit, rows.map((row) => ({ ...row, sequenceKey: null }))) } }), // prettier-ignore
+    ]);
+    notices(
+      'lets the next of a sequence go when the first is parked',
+      'the first job of a sequence keeps its place while it is delayed, runs, is tried again, is given back or is parked',
+      [
+        jobContract,
+        ({ jobs, units }) => ({
+          jobs: {
+            fail: async (ticket, error, retryInMs) => {
+              const next = await jobs.fail(ticket, error, retryInMs);
+              if (!next) await units.run((unit) => jobs.discard(unit, ticket.id, error));
+              return next;
+            },
+          },
+        }),
+      ],
+    );
+    notices(
+      'numbers a sequence in the order of its inserts',
+      'a sequence has the order of commits, not that of what was queued first',
+      [jobContract, (all) => ({ jobs: { insert: (_unit, rows) => apart(all, (unit) => all.jobs.insert(unit, rows)) } })],
+      second,
+    );
   });
 });
