@@ -2,7 +2,7 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import ts from 'typescript';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, expect, it } from 'vitest';
 
 const MY_ADAPTER = `import { EventLog, UnitOfWorkRunner } from 'nest-tandem';
 export declare class MyDatabase {
@@ -14,23 +14,23 @@ export declare const MyEventLog: new (database: MyDatabase) => EventLog;
 export declare const MyUnitOfWork: new (database: MyDatabase) => UnitOfWorkRunner;
 `;
 
-describe('the how-to about adapters', () => {
-  let folder: string;
-
-  beforeAll(async () => {
-    // Inside the repository, so that its packages are found.
-    folder = await mkdtemp(join(import.meta.dirname, '.how-to-'));
-    const [, program] = /```ts\n([\s\S]*?)```/.exec(await readFile('docs/how-to/write-an-adapter.md', 'utf8'))!;
-    await writeFile(join(folder, 'my-adapter.spec.ts'), program!);
-    await writeFile(join(folder, 'my-adapter.ts'), MY_ADAPTER);
-    await writeFile(join(folder, 'package.json'), '{ "type": "module" }');
-  });
-  afterAll(() => rm(folder, { recursive: true, force: true }));
-
-  it('shows a spec that compiles', () => {
-    const { config } = ts.readConfigFile('tsconfig.base.json', (path) => ts.sys.readFile(path)) as { config: { compilerOptions: object } };
-    const { options } = ts.convertCompilerOptionsFromJson({ ...config.compilerOptions, noEmit: true, declaration: false, declarationMap: false, sourceMap: false }, '.');
-    const program = ts.createProgram([join(folder, 'my-adapter.spec.ts')], options);
-    expect(ts.getPreEmitDiagnostics(program).map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, '\n'))).toEqual([]);
-  });
+let folder: string;
+beforeAll(async () => {
+  // Inside the repository, so that its packages are found.
+  folder = await mkdtemp(join(import.meta.dirname, '.how-to-'));
+  await writeFile(join(folder, 'my-adapter.ts'), MY_ADAPTER);
+  await writeFile(join(folder, 'package.json'), '{ "type": "module" }');
 });
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+/** All programs of a page are one: later ones use what earlier ones declare. */
+async function mistakesIn(page: string): Promise<string[]> {
+  const programs = [...(await readFile(`docs/how-to/${page}.md`, 'utf8')).matchAll(/```ts\n([\s\S]*?)```/g)].map(([, program]) => program);
+  const file = join(folder, `${page}.spec.ts`);
+  await writeFile(file, programs.join('\n'));
+  const { config } = ts.readConfigFile('tsconfig.base.json', (path) => ts.sys.readFile(path)) as { config: { compilerOptions: object } };
+  const { options } = ts.convertCompilerOptionsFromJson({ ...config.compilerOptions, noEmit: true, declaration: false, declarationMap: false, sourceMap: false }, '.');
+  return ts.getPreEmitDiagnostics(ts.createProgram([file], options)).map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, '\n'));
+}
+
+it.each(['write-an-adapter', 'queue-commands'])('the how-to %s shows programs that compile', async (page) => expect(await mistakesIn(page)).toEqual([]));

@@ -38,12 +38,12 @@ export class DurableJobs {
     private readonly store: JobStore,
   ) {}
 
-  /** @throws TANDEM_WIRING for a command without `@QueuedCommand`, and an unknown option; TANDEM_VALIDATION for a `runAt` that is no time; TANDEM_PAYLOAD_REFUSED. */
-  async enqueue(command: object, options: EnqueueOptions = {}): Promise<Enqueued> {
+  /** A queued command, or an `ExternalJob`. @throws TANDEM_WIRING for a command without `@QueuedCommand`, and an unknown option; TANDEM_VALIDATION for a `runAt` that is no time; TANDEM_PAYLOAD_REFUSED. */
+  async enqueue(job: object, options: EnqueueOptions = {}): Promise<Enqueued> {
     const { dedupeKey = null, runAt } = knownOptions('DurableJobs.enqueue', options, OPTIONS);
     if (runAt !== undefined) mustBeTime(runAt);
-    const job = newJob(command, currentMessage() ?? nextMessage(), { dedupeKey, runAt });
-    return this.inUnit((unit) => this.put(unit, job));
+    const row = newJob(job, currentMessage() ?? nextMessage(), { dedupeKey, runAt });
+    return this.inUnit((unit) => this.put(unit, row));
   }
 
   /** A job that has not begun, or is parked, never runs; its row is kept as a done one's, and with it its dedupe key. `changed`, `running`, `ended` or `missing`. */
