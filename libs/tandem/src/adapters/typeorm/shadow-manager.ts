@@ -13,21 +13,23 @@ type Metadata = DataSource['entityMetadatas'][number];
 
 const managers = new WeakMap<QueryRunner, EntityManager>();
 
-export function shadowManager({ connection, queryRunner }: EntityManager, shadows: Shadows): EntityManager {
+export function shadowManager({ dataSource, queryRunner }: EntityManager, shadows: Shadows): EntityManager {
   const known = managers.get(queryRunner!);
   if (known) return known;
-  const source = shadowed(connection, shadows);
+  const source = shadowed(dataSource, shadows);
   const runner = Object.create(queryRunner!) as QueryRunner;
   const manager = new EntityManager(source, runner);
-  const refuse = refusal(connection, shadows);
+  const refuse = refusal(dataSource, shadows);
   const query = queryRunner!.query.bind(queryRunner) as (...args: unknown[]) => Promise<unknown>;
   const transaction = queryRunner!.manager.transaction.bind(queryRunner!.manager) as (...args: unknown[]) => Promise<unknown>;
-  Object.assign(runner, {
-    manager,
-    connection: source,
-    query: async (text: string, ...rest: unknown[]) => {
-      refuse(text);
-      return query(text, ...rest);
+  Object.defineProperties(runner, {
+    manager: { value: manager },
+    dataSource: { value: source },
+    query: {
+      value: async (text: string, ...rest: unknown[]) => {
+        refuse(text);
+        return query(text, ...rest);
+      },
     },
   });
   Object.assign(manager, {

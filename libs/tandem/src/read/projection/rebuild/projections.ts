@@ -187,6 +187,7 @@ export class Projections {
       if (now?.generation !== generation) return this.result(projection.name, generation, began);
       if (signal?.aborted && now.state !== 'swapped' && now.state !== 'swapping') {
         await this.cancel(projection.name);
+        await help; // what this process had begun is undone by itself
         throw new TandemError('TANDEM_REBUILD_CANCELLED', `The rebuild of ${projection.name} was cancelled`, { cause: signal.reason });
       }
       if (now.state === 'blocked')

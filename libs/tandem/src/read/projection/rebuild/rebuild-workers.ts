@@ -16,6 +16,8 @@ import { type Rebuild, RebuildStore, ShadowTables } from './rebuild-store.js';
 import { RebuildRun, type RebuildPorts, type StepOutcome } from './rebuild-run.js';
 
 const IDLE_MS = 100;
+/** While there is none, rebuilds are looked for so many times more seldom: who begins one helps at once. */
+const IDLE_SLOWER = 5;
 /** A swap takes less than this, unless nobody is at it any more. */
 const ABANDONED_MS = 15_000;
 const FAILURES_AT_MOST = 5;
@@ -70,9 +72,11 @@ export class RebuildWorkers {
   private async keepLooking(): Promise<void> {
     const { signal } = this.stopping;
     const { reconcileEveryMs } = this.ports.settings;
-    while (!signal.aborted) {
+    for (let pause = reconcileEveryMs; !signal.aborted;) {
       try {
-        for (const { consumer } of await this.rebuilds.list()) {
+        const rebuilds = await this.rebuilds.list();
+        pause = rebuilds.length > 0 ? reconcileEveryMs : Math.min(pause * 1.5, reconcileEveryMs * IDLE_SLOWER);
+        for (const { consumer } of rebuilds) {
           if (this.runs.has(consumer) || !this.registry.has(consumer)) continue;
           const own = this.registry.named(consumer);
           if (isProjection(own))
@@ -81,7 +85,7 @@ export class RebuildWorkers {
       } catch (error) {
         this.logger.warn(`Rebuilds could not be looked for: ${String(error)}`);
       }
-      await this.clock.sleep(reconcileEveryMs, signal);
+      await this.clock.sleep(pause, signal);
     }
   }
 
@@ -146,7 +150,10 @@ export class RebuildWorkers {
       await this.block(rebuild, error);
       return 'blocked';
     }
-    await this.rebuilds.change(rebuild, ['creating'], { state: 'filling' });
+    if (await this.rebuilds.change(rebuild, ['creating'], { state: 'filling' })) return 'moved';
+    const [now] = await this.rebuilds.list(rebuild.consumer);
+    // Cancelled meanwhile: nobody else knows that these tables are there.
+    if (now?.generation !== rebuild.generation || now.state === 'cancelled') await shadows.drop({ ...rebuild, state: 'cancelled' });
     return 'moved';
   }
 
