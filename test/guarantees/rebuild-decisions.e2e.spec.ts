@@ -21,7 +21,7 @@ class Note {
 /** The first time that it meets the account `slow` it waits in the middle of its batch. */
 const gate = { met: false, open: false, byHand: false };
 
-@Projection('bank.notes', { version: 1, tables: [Note] })
+@Projection('bank.notes', { version: 1, tables: [Note], parallelism: 2 })
 class Notes {
   @On(Opened)
   async opened({ accountId }: Opened, _meta: EventMetadata, manager: EntityManager, { table }: ProjectionContext): Promise<void> {
