@@ -1,6 +1,6 @@
 /** What a rebuild waits for, refuses, joins and leaves alone. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Consumers, DeadLetters, type EventMetadata, On, Projection, type ProjectionContext, Projections } from 'nest-tandem';
+import { ConsumerStore, Consumers, DeadLetters, type EventMetadata, On, Projection, type ProjectionContext, Projections, UnitOfWorkRunner } from 'nest-tandem';
 import { Column, Entity, type EntityManager, Index, PrimaryColumn } from 'typeorm';
 import { afterEach, expect, it, vi } from 'vitest';
 import { AccountView, AccountViewProjection, Charge, Charged, Open, Opened } from '../support/bank.js';
@@ -182,6 +182,26 @@ describeServers('a rebuild on $name', sqlServers(), (backend) => {
     await rebuilding;
     await bank.idle();
     expect(await bank.rows('SELECT * FROM bank_note')).toEqual([{ id: 'slow', word: 'done', count: 11 }]);
+  });
+
+  it('does not come between a look at positions and the rows that are read with it', async () => {
+    const { bank, projections } = await start();
+    await bank.commands.execute(new Open('anna'));
+    await bank.idle();
+    await bank.db.getRepository(AccountView).update('anna', { status: 'old' });
+    const units = bank.app.get(UnitOfWorkRunner);
+    const rebuilding = await units.run(
+      async (unit) => {
+        await bank.app.get(ConsumerStore).positions([VIEW], [0], unit);
+        const running = units.outside(() => projections.rebuild(VIEW));
+        await Promise.race([running, sleep(3_000)]);
+        expect(await bank.db.getRepository(AccountView).find()).toMatchObject([{ status: 'old' }]);
+        return { running };
+      },
+      { kind: 'snapshot' },
+    );
+    await rebuilding.running;
+    expect(await view(bank, 'anna')).toEqual([{ status: 'open', charges: 0 }]);
   });
 
   it('begins by itself when newer code starts, and older code does not touch what came of it', async () => {

@@ -10,8 +10,8 @@ interface DriverError {
   readonly message?: unknown;
 }
 
-/** MySQL: deadlock, lock wait time-out, record changed since last read (MariaDB), NOWAIT. PostgreSQL: serialization, deadlock, lock_timeout and NOWAIT. */
-const RETRYABLE: ReadonlySet<unknown> = new Set([1213, 1205, 1020, 3572, '40001', '40P01', '55P03']);
+/** MySQL: deadlock, lock wait time-out, record changed since last read (MariaDB), NOWAIT, a table that was swapped since the snapshot was taken. PostgreSQL: serialization, deadlock, lock_timeout and NOWAIT. */
+const RETRYABLE: ReadonlySet<unknown> = new Set([1213, 1205, 1020, 1412, 3572, '40001', '40P01', '55P03']);
 /** A lock was waited for too long (MySQL, PostgreSQL). */
 const LOCK_TIMEOUT: ReadonlySet<unknown> = new Set([1205, '55P03']);
 const DUPLICATE_KEY: ReadonlySet<unknown> = new Set([1062, 1586, '23505']);
