@@ -12,7 +12,7 @@ describeServers('a projection on $name', sqlServers(), (backend) => {
   let deployment: Deployment;
   afterEach(() => deployment.end());
 
-  it('that is switched from immediate to eventual and back loses nothing, doubles nothing, and answers every token and strong query', async () => {
+  it('that is switched from immediate over batched, eventual and scheduled and back loses nothing, doubles nothing, and answers every token and strong query', async () => {
     deployment = await Deployment.begin(backend);
     const first = await deployment.process({ sync: 'immediate' });
     first.write({ name: 'first', immediate: true });
@@ -22,7 +22,7 @@ describeServers('a projection on $name', sqlServers(), (backend) => {
     // Beside the other strategy, a query without a token may see an older row.
     let before = first;
     before.write({ name: 'first-mixed' });
-    for (const sync of ['eventual', 'immediate'] as const) {
+    for (const sync of ['batched', 'eventual', 'scheduled', 'immediate'] as const) {
       const next = await deployment.process({ sync });
       next.write({ name: sync });
       await deployment.traffic(200);

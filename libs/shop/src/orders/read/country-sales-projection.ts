@@ -3,8 +3,8 @@ import { negated } from '../../money/money.js';
 import { OrderCancelled, OrderPlaced, ReturnRecorded } from '../order-events.js';
 import { CountrySales } from './country-sales.js';
 
-/** Many orders and returns add to one row, in any order. A cancelled order gives back its total and stays counted in `orders`. */
-@Projection('sales.by-country', { entity: CountrySales, version: 1, sync: SyncStrategy.eventual() })
+/** Many orders and returns add to one row, in any order: in batches, so that a busy row is written once for hundreds of them. A cancelled order gives back its total and stays counted in `orders`. */
+@Projection('sales.by-country', { entity: CountrySales, version: 1, sync: SyncStrategy.batched(500, { maxWaitMs: 2_000 }) })
 export class CountrySalesProjection {
   @OnDelta(OrderPlaced, { key: (e) => ({ country: e.country }) })
   placed(row: Delta<CountrySales>, event: OrderPlaced) {

@@ -3,8 +3,8 @@ import { negated } from '../../money/money.js';
 import { OrderCancelled, OrderPlaced, ReturnRecorded } from '../order-events.js';
 import { CustomerSpending } from './customer-spending.js';
 
-/** Sales without a customer have a null key: they change no row here. */
-@Projection('sales.by-customer', { entity: CustomerSpending, version: 1, sync: SyncStrategy.eventual() })
+/** A report that need not be of this second. Sales without a customer have a null key: they change no row here. */
+@Projection('sales.by-customer', { entity: CustomerSpending, version: 1, sync: SyncStrategy.scheduled({ everyMs: 10_000 }) })
 export class CustomerSpendingProjection {
   @OnDelta(OrderPlaced, { key: (e) => e.customerId })
   placed(row: Delta<CustomerSpending>, event: OrderPlaced) {

@@ -9,6 +9,7 @@ import { WakeUpTransport } from '../../events/wake-up-transport.js';
 import type { JobTicket } from '../../jobs/job-store.js';
 import { JobTransport } from '../../jobs/job-transport.js';
 import type { TandemJobs } from '../../kernel/adapter.js';
+import { QueueServer } from './queue-server.js';
 import { bullMqJobs, postgresJobs } from './bullmq-jobs.js';
 
 interface Place {
@@ -73,6 +74,44 @@ describe.each(places)('BullMQ on $name', { timeout: 60_000 }, ({ open }) => {
     await wakeUps.listen(({ consumer }) => Promise.resolve(void woken.push(consumer)), 4);
     await wakeUps.signal(['one', 'two', 'one']);
     await vi.waitFor(() => expect(woken.toSorted()).toEqual(['early', 'one', 'two']), eventually);
+  });
+
+  it('has one scheduler for each consumer with a schedule: one that changes is replaced, one that ends is taken out', async () => {
+    const { module, wakeUps } = await start();
+    const server = module.get(QueueServer, { strict: false });
+    const kept = async () => {
+      const queue = server.openQueue('wake-ups');
+      const found = await queue.getJobSchedulers();
+      await queue.close();
+      return found.map(({ key, every, pattern, tz }) => [key, Number(every) || pattern, tz ?? undefined]).toSorted();
+    };
+    const daily = { cron: '0 6 * * *', timezone: 'Europe/Berlin' };
+    await wakeUps.arrange({ scheduled: [{ consumer: 'a', schedule: { everyMs: 60_000 } }, { consumer: 'b', schedule: daily }], unscheduled: [] }); // prettier-ignore
+    expect(await kept()).toEqual([['a', 60_000, undefined], ['b', daily.cron, daily.timezone]]); // prettier-ignore
+    await wakeUps.arrange({ scheduled: [{ consumer: 'a', schedule: { everyMs: 5_000 } }], unscheduled: ['b'] });
+    expect(await kept()).toEqual([['a', 5_000, undefined]]);
+    await wakeUps.arrange({ scheduled: [{ consumer: 'a', schedule: daily }], unscheduled: ['b'] });
+    expect(await kept()).toEqual([['a', daily.cron, daily.timezone]]);
+    await wakeUps.arrange({ scheduled: [], unscheduled: ['a', 'b'] });
+    expect(await kept()).toEqual([]);
+  });
+
+  it('wakes a consumer at the slots of its schedule, and says of which schedule', async () => {
+    const { wakeUps } = await start();
+    const woken: unknown[] = [];
+    await wakeUps.listen((wakeUp) => Promise.resolve(void woken.push(wakeUp)), 1);
+    await wakeUps.arrange({ scheduled: [{ consumer: 'often', schedule: { everyMs: 1_000 } }], unscheduled: [] });
+    await vi.waitFor(() => expect(woken.length).toBeGreaterThan(1), eventually);
+    expect(woken[0]).toEqual({ consumer: 'often', forced: false, schedule: 'every 1000 ms' });
+  });
+
+  it('delivers a forced wake-up beside one that is not', async () => {
+    const { wakeUps } = await start();
+    await wakeUps.signal(['one']);
+    await wakeUps.signal(['one'], true);
+    const woken: boolean[] = [];
+    await wakeUps.listen(({ forced }) => Promise.resolve(void woken.push(forced)), 1);
+    await vi.waitFor(() => expect(woken.toSorted()).toEqual([false, true]), eventually);
   });
 
   it('runs a consumer once more for signals that come while it runs, however many', async () => {
