@@ -5,7 +5,8 @@ import { InMemoryRowStore } from '../../testing/in-memory-row-store.js';
 import { Delta } from './delta.js';
 import { OnDelta } from './on-delta.js';
 import { Projection } from './projection.js';
-import { projectionProblems } from './wiring.js';
+import { SyncStrategy } from './sync-strategy.js';
+import { projectionProblems, type SyncStrategies } from './wiring.js';
 
 @DomainEvent('wiring.placed', { version: 1, stream: (e) => ['order', e.id] })
 class Placed {
@@ -115,6 +116,20 @@ describe('wiring of projections', () => {
     }
     expect(problems(Free)).toEqual([expect.stringContaining('row options in @On'), expect.stringContaining('@OnDelta')]);
     expect(problems(Unknown)).toEqual([expect.stringContaining("@Projection('wiring.unknown') on Unknown: NoEntity is no entity")]);
+  });
+
+  it('finds strategies for what is no projection, naming those that there are, and one that cannot be immediate', () => {
+    @Projection('wiring.known', { version: 1 })
+    class Known {
+      @On(Placed)
+      placed(_e: Placed) {}
+    }
+    const given = (syncStrategies: SyncStrategies, readDataSource?: string) => projectionProblems([Known], rows, { syncStrategies, readDataSource });
+    expect(given({ 'wiring.knwon': SyncStrategy.batched(5) })).toEqual([
+      '`syncStrategies` of TandemModule names "wiring.knwon", which is no projection of this application; there are wiring.known',
+    ]);
+    expect(given({ 'wiring.known': SyncStrategy.batched(5) }, 'reads')).toEqual([]);
+    expect(given({ 'wiring.known': SyncStrategy.immediate() }, 'reads')).toEqual([expect.stringContaining('would not commit with the command')]);
   });
 
   it.each([
