@@ -86,7 +86,7 @@ export class ConsumerRuntime {
   async missing(consumers: readonly Consumer[], retired: Retired): Promise<readonly string[]> {
     const { problems, warnings } = compareWithRegistered(consumers, await this.store.registered(), retired);
     for (const warning of warnings) this.logger.warn(warning);
-    this.registry.retire(retired.consumers ?? []);
+    this.registry.retire([...(retired.consumers ?? []), ...consumers.flatMap(({ renamedFrom }) => renamedFrom ?? [])]);
     return problems;
   }
 
@@ -101,6 +101,7 @@ export class ConsumerRuntime {
         retiredTypes: consumer.retiredTypes,
         version: consumer.version,
         startFrom: consumer.startFrom,
+        renamedFrom: consumer.renamedFrom,
         entities: consumer.entities,
       })),
     );

@@ -13,6 +13,8 @@ export interface ConsumerRegistration {
   readonly retiredTypes?: readonly string[];
   readonly version: number;
   readonly startFrom: 'beginning' | 'now';
+  /** Where a consumer is registered under this name, and none under the new one, it is renamed, with its checkpoints and dead letters. */
+  readonly renamedFrom?: string;
   /** Whose rows it writes: a look at its positions also holds their tables, so that they are not swapped under who reads both. */
   readonly entities?: readonly Type[];
 }
@@ -90,7 +92,10 @@ export interface Positions extends ReadonlyMap<number, number> {
 
 /** Port. Who reads the log, and how far they are. */
 export abstract class ConsumerStore {
-  /** Inserts or widens (types are a union); a new consumer gets its checkpoints at the beginning or at the current heads. Idempotent, safe when several processes start at once. */
+  /**
+   * Inserts or widens (types are a union); a new consumer gets its checkpoints at the beginning or at the current heads. Idempotent, safe when several processes start at once.
+   * @throws TANDEM_WIRING for a name of another kind; for one that was renamed, which older code declares; for a renaming while both names are registered, or while it is rebuilt.
+   */
   abstract register(registrations: readonly ConsumerRegistration[]): Promise<void>;
 
   /** Every consumer that was ever registered, by name. */

@@ -39,6 +39,8 @@ export interface Consumer {
   readonly retiredTypes?: readonly string[];
   readonly version: number;
   readonly startFrom: 'beginning' | 'now';
+  /** The name under which it may still be registered. */
+  readonly renamedFrom?: string;
   /** How many batches may run at once over the fleet. 1 keeps cause before effect across streams. */
   readonly parallelism: number;
   /** `park` holds back the failed stream, `halt` the whole consumer. */

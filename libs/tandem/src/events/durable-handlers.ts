@@ -21,7 +21,7 @@ export class DurableHandlers {
 
   /** The consumer that a `@Durable` class declares. */
   consumerOf(handlerClass: Type, handlerTimeoutMs = HANDLER_TIMEOUT_MS): Consumer {
-    const { name, startFrom } = durableOf(handlerClass)!;
+    const { name, renamedFrom, startFrom } = durableOf(handlerClass)!;
     return {
       name,
       kind: 'handler',
@@ -29,6 +29,7 @@ export class DurableHandlers {
       events: [...new Set(handledEvents(handlerClass))],
       version: 1,
       startFrom,
+      renamedFrom,
       parallelism: 1,
       onError: 'park',
       runBy: 'worker',

@@ -5,6 +5,8 @@ import { knownOptions } from '../kernel/known-options.js';
 export interface DurableOptions {
   /** Where a new handler begins in the log. Default `now`: adding one to an old log handles nothing that was before. */
   readonly startFrom?: 'now' | 'beginning';
+  /** The name that it had before: its checkpoints and dead letters go over to the new one, once. Leave it there until no code with the old name runs any more. */
+  readonly renamedFrom?: string;
 }
 
 export interface DurableDefinition extends DurableOptions {
@@ -13,7 +15,7 @@ export interface DurableDefinition extends DurableOptions {
 }
 
 const DURABLE = 'tandem:durable';
-const OPTIONS: Readonly<Record<keyof DurableOptions, true>> = { startFrom: true };
+const OPTIONS: Readonly<Record<keyof DurableOptions, true>> = { startFrom: true, renamedFrom: true };
 const NAME = /^[a-z0-9][a-z0-9._-]{0,119}$/;
 
 /**

@@ -24,15 +24,16 @@ export interface Findings {
 
 export function compareWithRegistered(consumers: readonly Consumer[], registered: readonly RegisteredConsumer[], retired: Retired): Findings {
   const own = new Map(consumers.map((consumer) => [consumer.name, consumer]));
-  const missing = registered.filter(({ name }) => !own.has(name) && !retired.consumers?.includes(name));
+  const before = new Map(consumers.flatMap((consumer): [string, Consumer][] => (consumer.renamedFrom === undefined ? [] : [[consumer.renamedFrom, consumer]])));
+  const missing = registered.filter(({ name }) => !own.has(name) && !before.has(name) && !retired.consumers?.includes(name));
   return {
-    problems: [...contradictions(own, retired), ...missing.filter(({ ageMs }) => ageMs > DEPLOY_MS).map(vanished)],
+    problems: [...contradictions(own, retired), ...stillDeclared(own, before), ...missing.filter(({ ageMs }) => ageMs > DEPLOY_MS).map(vanished)],
     warnings: [...missing.filter(({ ageMs }) => ageMs <= DEPLOY_MS).map(vanished), ...registered.flatMap((row) => dropped(own.get(row.name), row))],
   };
 }
 
 const vanished = ({ kind, name }: RegisteredConsumer): string =>
-  `the ${kind} "${name}" is registered, but this code does not have it: was it renamed, it would begin anew under its new name; was it removed, say so with \`retired: { consumers: ['${name}'] }\` of TandemModule`;
+  `the ${kind} "${name}" is registered, but this code does not have it: was it renamed, it would begin anew under its new name, unless that says \`renamedFrom: '${name}'\`; was it removed, say so with \`retired: { consumers: ['${name}'] }\` of TandemModule`;
 
 function dropped(consumer: Consumer | undefined, row: RegisteredConsumer): string[] {
   if (!consumer) return [];
@@ -49,6 +50,11 @@ export function unknownTypes(consumer: Consumer, types: readonly string[]): read
   const known = new Set([...typesOf(consumer), ...(consumer.retiredTypes ?? [])]);
   return types.filter((type) => !known.has(type));
 }
+
+const stillDeclared = (own: ReadonlyMap<string, Consumer>, before: ReadonlyMap<string, Consumer>): string[] =>
+  [...before].flatMap(([name, { consumerClass }]) =>
+    own.has(name) ? [`${consumerClass.name} was renamed from "${name}", which ${own.get(name)!.consumerClass.name} declares`] : [],
+  );
 
 function contradictions(own: ReadonlyMap<string, Consumer>, { consumers = [], types = {} }: Retired): string[] {
   return [

@@ -5,21 +5,20 @@
 import type { ConsumerRegistration } from '../../events/consumer-store.js';
 import { TandemError } from '../../kernel/errors.js';
 import { expressionsOf } from './dialect.js';
+import { refuseRenamed, type Registered, renameConsumer } from './rename-consumer.js';
 import type { Sql } from './sql.js';
 import type { TableNames } from './table-names.js';
 
-interface Registered {
-  readonly name: string;
-  readonly kind: string;
-  readonly types: string;
-  readonly version: number;
-}
-
 export async function registerConsumers(sql: Sql, registrations: readonly ConsumerRegistration[], tables: TableNames): Promise<void> {
   await sql.query(`SELECT value FROM ${tables.meta} WHERE name = 'schema_version' FOR UPDATE`);
-  const names = registrations.map(({ name }) => name);
-  const rows = await sql.query<Registered[]>(`SELECT name, kind, types, version FROM ${tables.consumer} WHERE name IN (?)`, [names]);
+  const names = registrations.flatMap(({ name, renamedFrom }) => (renamedFrom === undefined ? [name] : [name, renamedFrom]));
+  const rows = await sql.query<Registered[]>(`SELECT name, kind, types, version, state, state_reason FROM ${tables.consumer} WHERE name IN (?)`, [names]);
   const known = new Map(rows.map((row) => [row.name, row]));
+  for (const registration of registrations) {
+    refuseRenamed(registration, known);
+    const row = await renameConsumer(sql, registration, known, tables);
+    if (row) known.set(registration.name, row);
+  }
   const fresh = registrations.filter(({ name }) => !known.has(name));
   // One moment for all shards: without the locks a cause could count as before "now" and be missed, its effect as after.
   if (fresh.some(({ startFrom }) => startFrom === 'now')) await sql.query(`SELECT shard FROM ${tables.shard} ORDER BY shard FOR UPDATE`);

@@ -16,6 +16,7 @@ import { TandemError } from '../../kernel/errors.js';
 import type { Unit } from '../../kernel/unit-of-work.js';
 import { expressionsOf } from './dialect.js';
 import { registerConsumers } from './register-consumers.js';
+import { RENAMED } from './rename-consumer.js';
 import { repeated } from './repeated.js';
 import { quotedPath } from './quoted-path.js';
 import { shortText } from './short-text.js';
@@ -74,7 +75,7 @@ export class SqlConsumerStore extends ConsumerStore {
     const rows = await sqlOutside(this.dataSource, (sql) => {
       const { micros, now } = expressionsOf(sql.dialect);
       return sql.query<{ name: string; kind: string; types: string; live_version: number; age: number | string }[]>(
-        `SELECT name, kind, types, live_version, ${micros(now)} - ${micros('created_at')} AS age FROM ${this.tables.consumer} ORDER BY name`,
+        `SELECT name, kind, types, live_version, ${micros(now)} - ${micros('created_at')} AS age FROM ${this.tables.consumer} WHERE state <> '${RENAMED}' ORDER BY name`,
       );
     });
     return rows.map(({ age, live_version: liveVersion, types, ...row }) => ({ ...row, liveVersion, types: JSON.parse(types) as string[], ageMs: Number(age) / 1_000 }));
@@ -119,6 +120,7 @@ export class SqlConsumerStore extends ConsumerStore {
   async status(): Promise<readonly ConsumerStatus[]> {
     const found = new Map<string, ConsumerStatus & { laggingShards: number[] }>();
     for (const row of await this.statusRows()) {
+      if ((row.state as string) === RENAMED) continue;
       const status = found.get(row.name) ?? {
         consumer: row.name,
         kind: row.kind,

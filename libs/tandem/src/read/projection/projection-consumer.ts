@@ -55,6 +55,7 @@ export function projectionConsumer(instance: object, rows: RowStore, handlerTime
     events: [...new Set(marks.map((mark) => mark.event))],
     version: definition.version,
     startFrom: 'beginning',
+    renamedFrom: definition.renamedFrom,
     ...runsAs(sync ? { ...definition, sync } : definition, marks, rows),
     entities: definition.entity ? [definition.entity as Type] : (definition.tables ?? []),
     rebuildLike: definition.rebuildLike ?? 'table',

@@ -34,6 +34,8 @@ export interface ProjectionOptions<V extends object = object> {
    * `entity`: what TypeORM would make of the entity, for columns whose type has changed. Default `table`.
    */
   readonly rebuildLike?: 'table' | 'entity';
+  /** The name that it had before: its checkpoints and dead letters go over to the new one, once. Leave it there until no code with the old name runs any more. */
+  readonly renamedFrom?: string;
 }
 
 export interface ProjectionDefinition extends ProjectionOptions {
@@ -43,7 +45,16 @@ export interface ProjectionDefinition extends ProjectionOptions {
 }
 
 const PROJECTION = 'tandem:projection';
-const OPTIONS: Readonly<Record<keyof ProjectionOptions, true>> = { entity: true, version: true, sync: true, parallelism: true, onError: true, tables: true, rebuildLike: true };
+const OPTIONS: Readonly<Record<keyof ProjectionOptions, true>> = {
+  entity: true,
+  version: true,
+  sync: true,
+  parallelism: true,
+  onError: true,
+  tables: true,
+  rebuildLike: true,
+  renamedFrom: true,
+};
 const NAME = /^[a-z0-9][a-z0-9._-]{0,119}$/;
 
 /**

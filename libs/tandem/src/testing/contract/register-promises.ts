@@ -67,6 +67,45 @@ export const registerPromises: Promises<ConsumersUnderTest> = {
     assert.deepEqual((await claim(subject, { shards: [1] }))?.types, ['order.placed']);
   },
 
+  'a consumer that was renamed goes on where it stands, with what it holds back; code with the old name is refused': async (subject) => {
+    const { consumers, letters } = subject;
+    await consumers.register([registration({ types: ['order.placed'] })]);
+    await inBatch(subject, async (unit) => {
+      const found = (await claimIn(subject, unit, { shards: [7] }))!;
+      await consumers.advance(unit, found, [{ shard: 7, seq: 5, eventId: 'e5' }]);
+      const place = { consumer: CONSUMER, generation: 1, tenant: '', stream: 'order-1', shard: 3, seq: 7, eventId: 'e7', type: 'order.placed' };
+      await letters.hold(unit, { ...place, state: 'parked', attempts: 5, error: 'Error: no', retryInMs: 0 });
+    });
+    const renamed = registration({ name: 'renamed', renamedFrom: CONSUMER, types: ['order.moved'], startFrom: 'now' });
+    for (let start = 0; start < 2; start++) await consumers.register([renamed]);
+    assert.equal((await consumers.positions(['renamed'], [7])).get('renamed')?.get(7), 5);
+    assert.deepEqual(
+      (await consumers.registered()).map(({ name, types }) => ({ name, types })),
+      [{ name: 'renamed', types: ['order.moved', 'order.placed'] }],
+    );
+    assert.deepEqual(
+      (await consumers.status()).map(({ consumer }) => consumer),
+      ['renamed'],
+    );
+    assert.deepEqual(
+      (await letters.list()).map(({ consumer, stream }) => ({ consumer, stream })),
+      [{ consumer: 'renamed', stream: 'order-1' }],
+    );
+    await refusesWith('TANDEM_WIRING', () => consumers.register([registration()]));
+    assert.equal((await claim(subject, { consumer: CONSUMER, shards: [7] }))?.checkpoints.length ?? 0, 0);
+  },
+
+  'a new consumer may say what it was renamed from, where nothing is registered under that name': async (subject) => {
+    await subject.consumers.register([registration({ renamedFrom: 'never-was' })]);
+    assert.deepEqual(await positions(subject), new Map(everyShard.map((shard) => [shard, 0])));
+  },
+
+  'a renaming is refused while both names are registered, and for another kind': async (subject) => {
+    await subject.consumers.register([registration(), registration({ name: 'other', kind: 'saga' })]);
+    await refusesWith('TANDEM_WIRING', () => subject.consumers.register([registration({ renamedFrom: 'other', kind: 'saga' })]));
+    await refusesWith('TANDEM_WIRING', () => subject.consumers.register([registration({ name: 'third', renamedFrom: 'other', kind: 'projection' })]));
+  },
+
   'a name of another kind is refused': async (subject) => {
     await subject.consumers.register([registration()]);
     await refusesWith('TANDEM_WIRING', () => subject.consumers.register([registration({ kind: 'saga' })]));

@@ -9,10 +9,13 @@ import type { ExternalJob } from '../../jobs/external-job.js';
 export interface DurableSagaOptions {
   /** Where a new saga begins in the log. Default `now`: adding a saga to an old log fires nothing. */
   readonly startFrom?: 'now' | 'beginning';
+  /** The name that it had before: its checkpoints and dead letters go over to the new one, once. Leave it there until no code with the old name runs any more. */
+  readonly renamedFrom?: string;
 }
 
-export interface DurableSagaDefinition extends Required<DurableSagaOptions> {
+export interface DurableSagaDefinition extends DurableSagaOptions {
   readonly name: string;
+  readonly startFrom: 'now' | 'beginning';
 }
 
 /** What a saga may make of an event: each becomes a job. */
@@ -26,7 +29,7 @@ type Strangers<S> = { [K in keyof S]: S[K] extends (...args: never[]) => infer R
 type Saga<S> = [Strangers<S>] extends [never] ? unknown : { readonly 'a saga returns queued commands and external jobs; other methods of it are private': Strangers<S> };
 
 const DURABLE_SAGA = 'tandem:durable-saga';
-const OPTIONS: Readonly<Record<keyof DurableSagaOptions, true>> = { startFrom: true };
+const OPTIONS: Readonly<Record<keyof DurableSagaOptions, true>> = { startFrom: true, renamedFrom: true };
 const NAME = /^[a-z0-9][a-z0-9._-]{0,119}$/;
 
 /**

@@ -20,7 +20,7 @@ type Handler = (event: object, metadata: ConsumedEvent['metadata']) => unknown;
 /** The consumer that runs a `@DurableSaga`. A saga calls nothing and writes nothing itself: it maps an event to commands. */
 export function sagaConsumer(instance: object, outbox: JobOutbox, handlerTimeoutMs = HANDLER_TIMEOUT_MS): Consumer {
   const sagaClass = instance.constructor as Type;
-  const { name, startFrom } = durableSagaOf(sagaClass)!;
+  const { name, renamedFrom, startFrom } = durableSagaOf(sagaClass)!;
   const marks = onMarks(sagaClass);
   return {
     name,
@@ -29,6 +29,7 @@ export function sagaConsumer(instance: object, outbox: JobOutbox, handlerTimeout
     events: [...new Set(marks.map(({ event }) => event))],
     version: 1,
     startFrom,
+    renamedFrom,
     parallelism: 1,
     onError: 'park',
     runBy: 'worker',
