@@ -23,6 +23,7 @@ function runTables(report) {
     row('commands refused', number(refused)),
     row('commands of unknown outcome', number(unknown)),
     ...Object.entries(report.faultsByKind).map(([kind, count]) => row(kind, number(count))),
+    row('projections rebuilt', number(report.rebuilds)),
     row('starts of processes', number(report.starts)),
     row(`of them with a clock that was off by an hour (${report.clocks})`, number(report.skewedStarts)),
     row('**violations**', verdict),

@@ -25,6 +25,8 @@ const CHECKPOINT = /^UPDATE tandem_checkpoint SET seq/;
 const BLOCK = /^BEGIN NOT ATOMIC /;
 const LAST_BLOCK = /^BEGIN NOT ATOMIC [^]*COMMIT; END$/;
 const JOB_DONE = /^UPDATE tandem_job SET state = 'done'/;
+const FREEZE = /^UPDATE tandem_rebuild SET state = 'swapping'/;
+const LIVE = /^UPDATE tandem_consumer SET live_generation/;
 const READ_ROWS = /^(INSERT INTO|UPDATE) `?fault_(trail|total|journal|order_view)/;
 
 const api = (name: string, statement?: Statement): Failpoint => ({ name, role: 'api', statement });
@@ -81,6 +83,20 @@ export const FAILPOINTS: readonly Failpoint[] = [
   worker('job.after-turn', after(/^UPDATE tandem_job j JOIN .* SET j\.state = 'waiting'/)),
   worker('job.after-failure', after(/^UPDATE tandem_job SET state = 'waiting'/)),
   worker('job.after-renewal', after(/^UPDATE tandem_job SET run_at/)),
+  api('rebuild.after-begin', after(COMMIT, /^INSERT INTO tandem_rebuild/)),
+  worker('rebuild.after-tables', after(/^CREATE TABLE IF NOT EXISTS .*__g/)),
+  worker('rebuild.mid-filling', after(/^(INSERT INTO|UPDATE) `?fault_\w+__g/)),
+  worker('rebuild.before-freeze', before(FREEZE)),
+  worker('rebuild.after-freeze', after(FREEZE)),
+  worker('rebuild.after-frozen', after(COMMIT, FREEZE)),
+  worker('rebuild.before-rename', before(/^RENAME TABLE/)),
+  worker('rebuild.after-rename', after(/^RENAME TABLE/)),
+  worker('rebuild.after-live', after(LIVE)),
+  worker('rebuild.before-live-commit', before(COMMIT, LIVE)),
+  worker('rebuild.after-live-commit', after(COMMIT, LIVE)),
+  worker('rebuild.before-drop', before(/^DROP TABLE IF EXISTS/)),
+  worker('rebuild.after-drop', after(/^DROP TABLE IF EXISTS/)),
+  worker('rebuild.after-forget', after(COMMIT, /^DELETE FROM tandem_rebuild/)),
   worker('reconciler.after-look', after(/^SELECT .* AS behind FROM tandem_consumer c/s)),
   worker('reconciler.after-due', after(/^\(SELECT id, epoch, queue, .*FROM tandem_job WHERE queue/)),
 ];

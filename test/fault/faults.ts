@@ -10,7 +10,7 @@ const STOPPED_MS = 6_000;
 const ARMED_MS = 10_000;
 const AWAY_MS = { least: 500, most: 5_000 };
 const DELAYED_MS = 3_000;
-const PAUSE_MS = { least: 500, most: 2_500 };
+const PAUSE_MS = { least: 1_000, most: 4_000 };
 const LOOK_EVERY_MS = 100;
 
 export class Faults {

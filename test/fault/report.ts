@@ -15,6 +15,8 @@ export interface Report {
   readonly commands: Readonly<Record<Told, number>>;
   /** Commands whose answer was unknown until they were sent again with the same id. */
   readonly repeated: number;
+  /** Projections whose rebuilt rows have taken the place of those that were there. */
+  readonly rebuilds: number;
   /** Error code → how many commands it ended. */
   readonly reasons: Readonly<Record<string, number>>;
   /** Of processes. */
@@ -54,6 +56,7 @@ export function reportText(report: Report): string {
     `seed ${report.seed}, ${report.minutes} minutes${report.mutant ? `, mutant ${report.mutant}` : ''}`,
     `${report.events} events; commands: ${acknowledged} acknowledged, ${refused} refused, ${unknown} unknown; ${report.repeated} acknowledged when sent again`,
     ...Object.entries(report.reasons).map(([reason, count]) => `  ${reason}: ${count}`),
+    `${report.rebuilds} projections rebuilt`,
     `${report.starts} starts of processes, ${report.skewedStarts} of them with a clock that was off by an hour (${report.clocks})`,
     ...Object.entries(report.faultsByKind).map(([kind, count]) => `${String(count).padStart(6)}  ${kind}`),
     `failpoints: ${Object.keys(report.faults).filter((name) => name.includes(' at ')).length} different; ${report.missed} times nothing came by`,

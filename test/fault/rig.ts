@@ -18,6 +18,7 @@ import { Ledger } from './ledger.js';
 import { Load } from './load.js';
 import { type MutantName, MUTANTS } from './mutants.js';
 import { planOf } from './plan.js';
+import { Rebuilds } from './rebuilds.js';
 import { faultsByKind, type Report } from './report.js';
 import { type Remains, remains, settled } from './settle.js';
 
@@ -73,6 +74,7 @@ async function underFaults(fleet: Fleet, folder: string, options: RunOptions): P
   const ledger = new Ledger();
   const load = new Load(fleet.ports, ledger, seed);
   const faults = new Faults(fleet, planOf(new Dice(seed), only), new Dice(seed + 1));
+  const rebuilds = new Rebuilds(fleet, new Dice(seed + 2));
   const progress = setInterval(() => void tell(fleet, { start, ledger, faults, say }), PROGRESS_EVERY_MS);
   try {
     load.start(0);
@@ -81,10 +83,12 @@ async function underFaults(fleet: Fleet, folder: string, options: RunOptions): P
     await settled(fleet, settleMs);
     const before = await footprint(fleet);
     load.start();
+    rebuilds.start();
     await faults.until(Date.now() + minutes * 60_000, options.signal);
     await load.stop();
     await fleet.serves();
     if (!fleet.places.every(({ current }) => current.isReady)) throw new Error(fleet.places.flatMap(({ unwanted }) => unwanted).join('; '));
+    await rebuilds.stop();
     say('faults and load are over, coming to rest');
     const left = await settled(fleet, settleMs);
     const log = await Log.read(fleet);
@@ -107,6 +111,7 @@ async function underFaults(fleet: Fleet, folder: string, options: RunOptions): P
       events: log.events.length,
       commands: ledger.counts,
       repeated: ledger.repeated,
+      rebuilds: await rebuilds.swapped(),
       reasons: Object.fromEntries(ledger.reasons),
       starts: fleet.places.reduce((sum, place) => sum + place.starts, 0),
       skewedStarts: fleet.places.reduce((sum, place) => sum + place.skewedStarts, 0),
@@ -120,7 +125,7 @@ async function underFaults(fleet: Fleet, folder: string, options: RunOptions): P
   }
 }
 
-function restViolations({ lags, openJobs, retrying, stopped }: Remains): Violation[] {
+function restViolations({ lags, openJobs, rebuilding, retrying, stopped }: Remains): Violation[] {
   return [
     ...violation(
       'Every lag reaches zero',
@@ -128,6 +133,7 @@ function restViolations({ lags, openJobs, retrying, stopped }: Remains): Violati
     ),
     ...violation('Every job ends', openJobs > 0 ? [`${openJobs} jobs wait or run`] : []),
     ...violation('Every held stream is released or parked', retrying > 0 ? [`${retrying} streams are still tried again`] : []),
+    ...violation('Every rebuild ends, and leaves no table behind', rebuilding),
     ...violation('Every consumer runs', stopped),
   ];
 }

@@ -11,6 +11,8 @@ export interface Remains {
   readonly stopped: readonly string[];
   readonly openJobs: number;
   readonly retrying: number;
+  /** What is left of rebuilds. */
+  readonly rebuilding: readonly string[];
 }
 
 export async function remains(fleet: Fleet): Promise<Remains> {
@@ -20,15 +22,18 @@ export async function remains(fleet: Fleet): Promise<Remains> {
   );
   const [jobs] = await fleet.sql<{ n: number }>("SELECT COUNT(*) AS n FROM tandem_job WHERE state IN ('held', 'waiting', 'running')");
   const [retrying] = await fleet.sql<{ n: number }>("SELECT COUNT(*) AS n FROM tandem_dead_letter WHERE state <> 'parked'");
+  const rebuilds = await fleet.sql<{ consumer: string; state: string; reason: string | null }>('SELECT consumer, state, state_reason AS reason FROM tandem_rebuild');
+  const shadows = await fleet.sql<{ name: string }>("SELECT table_name AS name FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name LIKE '%\\_\\_g%'");
   return {
     lags: Object.fromEntries(lags.filter(({ lag }) => Number(lag) > 0).map(({ lag, name }) => [name, Number(lag)])),
     stopped: lags.filter(({ state }) => state !== 'running').map(({ name, reason, state }) => `${name} is ${state}: ${reason}`),
     openJobs: Number(jobs!.n),
     retrying: Number(retrying!.n),
+    rebuilding: [...rebuilds.map(({ consumer, reason, state }) => `${consumer} is ${state}${reason ? `: ${reason}` : ''}`), ...shadows.map(({ name }) => `${name} is left`)],
   };
 }
 
-const isNothing = ({ lags, openJobs, retrying }: Remains): boolean => Object.keys(lags).length === 0 && openJobs === 0 && retrying === 0;
+const isNothing = ({ lags, openJobs, rebuilding, retrying }: Remains): boolean => Object.keys(lags).length === 0 && openJobs === 0 && rebuilding.length === 0 && retrying === 0;
 
 /** What was left when it had settled, or when time was up. */
 export async function settled(fleet: Fleet, withinMs: number): Promise<Remains> {

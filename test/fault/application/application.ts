@@ -4,7 +4,7 @@ import { NestFactory } from '@nestjs/core';
 import { CommandBus } from '@nestjs/cqrs';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import mysql from 'mysql2';
-import { isTandemError, JobTransport, TandemModule, type TandemJobs, type TandemSettings, WakeUpTransport } from 'nest-tandem';
+import { isTandemError, JobTransport, Projections, TandemModule, type TandemJobs, type TandemSettings, WakeUpTransport } from 'nest-tandem';
 import { bullMqJobs } from 'nest-tandem/bullmq';
 import { tandemDataSource, tandemMigrations, typeOrmStorage } from 'nest-tandem/typeorm';
 import type { DataSourceOptions } from 'typeorm';
@@ -29,19 +29,31 @@ const SETTINGS = { interceptors: [], consumerBackoffMs: 50, reconcileEveryMs: 50
 class CommandController {
   constructor(
     private readonly commands: CommandBus,
+    private readonly projections: Projections,
     private readonly site: Site,
   ) {}
 
+  /** Workers do it. */
+  @Post('rebuild')
+  async rebuild(@Body() { name }: { name: string }): Promise<Answer> {
+    return answered(() => this.projections.beginRebuild(name));
+  }
+
   @Post('command')
   async command(@Body() asked: Asked): Promise<Answer> {
-    try {
-      const done = this.commands.execute(commandOf(asked));
-      if (this.site.mutant === 'answer-before-commit') done.catch(() => undefined);
-      else await done;
-      return { ok: true };
-    } catch (error) {
-      return { ok: false, code: isTandemError(error) ? error.code : (error as Error).name, message: String(error) };
-    }
+    const done = () => this.commands.execute(commandOf(asked));
+    if (this.site.mutant !== 'answer-before-commit') return answered(done);
+    done().catch(() => undefined);
+    return { ok: true };
+  }
+}
+
+async function answered(work: () => Promise<unknown>): Promise<Answer> {
+  try {
+    await work();
+    return { ok: true };
+  } catch (error) {
+    return { ok: false, code: isTandemError(error) ? error.code : (error as Error).name, message: String(error) };
   }
 }
 
