@@ -123,7 +123,14 @@ export class InvoiceImport {
   }
 }
 
-const PASSING = ['TANDEM_STORAGE_UNAVAILABLE', 'TANDEM_COMMIT_UNKNOWN', 'TANDEM_COMMIT_FAILED', 'TANDEM_ACQUIRE_TIMEOUT', 'TANDEM_CONCURRENCY_CONFLICT'] as const;
+const PASSING = [
+  'TANDEM_STORAGE_UNAVAILABLE',
+  'TANDEM_COMMIT_UNKNOWN',
+  'TANDEM_COMMIT_FAILED',
+  'TANDEM_ACQUIRE_TIMEOUT',
+  'TANDEM_CONTENTION',
+  'TANDEM_CONCURRENCY_CONFLICT',
+] as const;
 
 /** The database was away or busy. */
 const mayPass = (error: unknown): boolean => PASSING.some((code) => isTandemError(error, code));

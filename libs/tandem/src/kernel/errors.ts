@@ -19,6 +19,7 @@ export const ERROR_CATALOGUE = {
   TANDEM_STREAM_OPEN: 'Read the stream to its end first: a unit of work has one connection.',
   TANDEM_STATEMENT_INVALID: 'Correct the statement or its parameters: this is a mistake in the code that sends it.',
   TANDEM_ACQUIRE_TIMEOUT: 'Raise the pool size, or look for handlers that hold a connection for long.',
+  TANDEM_CONTENTION: 'Nothing was written. Send the command again; where it happens often, look for what holds its rows for long.',
   TANDEM_COMMIT_FAILED: 'The database rolled the transaction back at COMMIT; nothing was written. Send the command again.',
   TANDEM_COMMIT_UNKNOWN: 'The connection was lost during COMMIT: it may have happened or not. Repeat it with the same command id, or check before you repeat it without one.',
   TANDEM_COMMAND_ID_INVALID: 'Send 1 to 128 letters, digits and ._:@/+=-, beginning with a letter or digit: a UUID for example.',

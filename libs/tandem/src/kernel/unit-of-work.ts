@@ -114,7 +114,7 @@ export type CommitStep = (unit: Unit) => Promise<void>;
 
 /**
  * Opens units of work. Port: filled by the storage adapter.
- * `run` throws what the work threw; TANDEM_COMMIT_FAILED, TANDEM_COMMIT_UNKNOWN, TANDEM_ACQUIRE_TIMEOUT,
+ * `run` throws what the work threw; TANDEM_COMMIT_FAILED, TANDEM_COMMIT_UNKNOWN, TANDEM_ACQUIRE_TIMEOUT, TANDEM_CONTENTION,
  * TANDEM_STORAGE_UNAVAILABLE of its own.
  */
 export abstract class UnitOfWork {

@@ -111,6 +111,13 @@ describe.each(servers)('a unit whose transaction ended, on $name', (backend) => 
     expect(await rows()).toEqual([[1, 0], [2, 0]]); // prettier-ignore
   });
 
+  it.each(retryable)('%s in every try: the caller gets an error of ours, which may be repeated', async (_name, mysqlCode, postgresCode) => {
+    const error: unknown = await units.run(() => raise(mysqlCode, postgresCode), { tries: 2 }).catch((reason: unknown) => reason);
+    expect(error).toMatchObject({ code: 'TANDEM_CONTENTION', cause: expect.any(Error) as Error });
+    expect(units.isTransient(error)).toBe(true);
+    expect(await rows()).toEqual([[1, 0], [2, 0]]); // prettier-ignore
+  });
+
   it('starts no repeat after the deadline, and repeats nothing that the database did not ask for', async () => {
     let attempts = 0;
     await expect(units.run(async () => (attempts++, raise(1213, '40P01')), { deadlineMs: -1 })).rejects.toThrow();

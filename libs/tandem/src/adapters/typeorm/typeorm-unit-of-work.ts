@@ -1,7 +1,7 @@
 import { Logger } from '@nestjs/common';
 import type { DataSource } from 'typeorm';
 import { Clock } from '../../kernel/clock.js';
-import { isTandemError, TandemError } from '../../kernel/errors.js';
+import { isTandemError, TandemError, type TandemErrorCode } from '../../kernel/errors.js';
 import { currentUnit, UnitOfWork, type Unit, type UnitKind, type UnitOptions } from '../../kernel/unit-of-work.js';
 import { useFor } from './acquire.js';
 import { IdleWatch } from './idle-watch.js';
@@ -32,6 +32,8 @@ type Work<T> = (unit: Unit) => Promise<T>;
 type Outcome<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: unknown; readonly doomedBy: unknown };
 
 const IDLE_TIMEOUT_MS = 9_000;
+/** Nothing that the caller did wrong: the same may go well later. */
+const TRANSIENT: readonly TandemErrorCode[] = ['TANDEM_STORAGE_UNAVAILABLE', 'TANDEM_ACQUIRE_TIMEOUT', 'TANDEM_COMMIT_UNKNOWN', 'TANDEM_CONTENTION'];
 const FIRST_PAUSE_MS = 20;
 const LONGEST_PAUSE_MS = 1_000;
 
@@ -88,7 +90,7 @@ export class TypeOrmUnitOfWork extends UnitOfWork {
   }
 
   isTransient(error: unknown): boolean {
-    if (isTandemError(error, 'TANDEM_STORAGE_UNAVAILABLE') || isTandemError(error, 'TANDEM_ACQUIRE_TIMEOUT') || isTandemError(error, 'TANDEM_COMMIT_UNKNOWN')) return true;
+    if (isTandemError(error) && TRANSIENT.includes(error.code)) return true;
     const cause = causeOf(error);
     return isRetryable(cause) || isConnectionLost(cause) || isDiskFull(cause);
   }
@@ -195,9 +197,10 @@ function mayRepeat({ error, doomedBy }: Outcome<unknown> & { ok: false }): boole
   return isRetryable(causeOf(error)) || isRetryable(doomedBy) || isStaleConnection(error);
 }
 
-/** A lost connection is told as TANDEM_STORAGE_UNAVAILABLE, so that callers need not know drivers' errors. */
+/** What the database did to the unit is told by codes of ours, so that callers need not know drivers' errors. */
 function finalError({ error }: Outcome<unknown> & { ok: false }): unknown {
-  return isConnectionLost(causeOf(error))
-    ? new TandemError('TANDEM_STORAGE_UNAVAILABLE', 'The connection was lost inside a unit of work; it was rolled back', { cause: error })
-    : error;
+  if (isConnectionLost(causeOf(error))) return new TandemError('TANDEM_STORAGE_UNAVAILABLE', 'The connection was lost inside a unit of work; it was rolled back', { cause: error });
+  if (!isTandemError(error) && isRetryable(error))
+    return new TandemError('TANDEM_CONTENTION', `Other transactions were in the way in every try: ${String(error)}`, { cause: error });
+  return error;
 }
