@@ -29,6 +29,11 @@ export class Ledger {
     return entry;
   }
 
+  /** Answers of APIs without a code of the library's, but for what the rig itself has thrown. A connection's error has no message here. */
+  get untyped(): string[] {
+    return [...this.reasons.keys()].filter((reason) => reason.includes(': ') && !reason.includes('thrown at'));
+  }
+
   settle(entry: Entry, told: Told, reason?: string): void {
     entry.told = told;
     entry.reason = reason;

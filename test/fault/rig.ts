@@ -95,6 +95,7 @@ async function underFaults(fleet: Fleet, folder: string, options: RunOptions): P
     const violations: Violation[] = [
       ...restViolations(left),
       ...log.violations(ledger),
+      ...violation('An API tells by a code what went wrong', ledger.untyped),
       ...(await rowViolations(fleet, log)),
       ...(await jobViolations(fleet, log, ledger)),
       ...(await resourceViolations(fleet, before)),
