@@ -46,7 +46,8 @@ export class MySqlSwap {
     try {
       for (let tries = 0; !renamed && tries < CATCH_UP_TRIES && (await catchUp()); tries++) renamed = await this.renamed(session, rebuild);
     } finally {
-      if (!renamed) await this.inTransaction(session, () => unfreeze(session, rebuild, this.tables));
+      // Where RENAME went well and what follows it did not, the old generation must not go on with the new one's rows: the next try makes it live.
+      if (!renamed && !(await this.isRenamed(session, rebuild))) await this.inTransaction(session, () => unfreeze(session, rebuild, this.tables));
     }
     return renamed ? 'swapped' : 'aborted';
   }
