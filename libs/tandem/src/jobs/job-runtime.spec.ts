@@ -16,8 +16,10 @@ import { JobTransport, type NewTicket } from './job-transport.js';
 import { newJob } from './new-job.js';
 import { QueuedCommand, queuedCommandOf } from './queued-command.js';
 
-@QueuedCommand('spec.count', { queue: 'spec', effect: 'sql', attempts: 2, backoffMs: 0, timeoutMs: 50 })
+@QueuedCommand('spec.count', { queue: 'spec', effect: 'sql', attempts: 2, backoffMs: 0 })
 class Count {}
+@QueuedCommand('spec.hurried', { queue: 'spec', effect: 'sql', attempts: 2, backoffMs: 0, timeoutMs: 1_000 })
+class Hurried {}
 @QueuedCommand('spec.call', { queue: 'spec', effect: 'external', attempts: 2, backoffMs: 0, timeoutMs: 5_000 })
 class Call {}
 @QueuedCommand('spec.write', { queue: 'spec', effect: 'sql', attempts: 1, timeoutMs: 20_000 })
@@ -25,9 +27,13 @@ class Write {}
 @QueuedCommand('spec.newer', { queue: 'spec', effect: 'sql', attempts: 2 })
 class Newer {}
 
+@QueuedCommand('spec.step', { queue: 'spec', effect: 'sql', attempts: 2, backoffMs: 0, timeoutMs: 5_000, sequenceBy: () => 'order-1' })
+class Step {}
+
 class CalledTransport extends JobTransport {
+  readonly added: JobTicket[] = [];
   handler!: (ticket: JobTicket) => Promise<void>;
-  override add = (_tickets: readonly NewTicket[]): Promise<void> => Promise.resolve();
+  override add = (tickets: readonly NewTicket[]): Promise<void> => Promise.resolve(void this.added.push(...tickets));
   override queued = () => Promise.resolve(0);
   override handOver = () => Promise.resolve();
   override stop = () => Promise.resolve();
@@ -51,7 +57,7 @@ describe.each(sqlBackends())('JobRuntime on $name', (backend) => {
     const settings = { jobLeaseMs: LEASE_MS, keepDoneJobsMs: 60_000, maxQueuedTickets: 1_000, reconcileEveryMs: 60_000, drainTimeoutMs: 1_000 };
     const bus = { execute: (command: object) => execute(command) } as unknown as CommandBus;
     runtime = new JobRuntime(db.units, store, transport, new JobOutbox(store, transport, new Clock(), settings), bus, new Clock(), settings);
-    await runtime.start([Count, Call, Write].map((command) => queuedCommandOf(command)!));
+    await runtime.start([Count, Hurried, Call, Step, Write].map((command) => queuedCommandOf(command)!));
     await sqlOutside(db.dataSource, (sql) => sql.query('CREATE TABLE effect (id INT)'));
   });
   afterEach(async () => {
@@ -68,7 +74,7 @@ describe.each(sqlBackends())('JobRuntime on $name', (backend) => {
     let goOn!: () => void;
     let late: Promise<unknown> | undefined;
     const waiting = new Promise<void>((resolve) => (goOn = resolve));
-    const ticket = await insert(new Count());
+    const ticket = await insert(new Hurried());
     execute = () => {
       const first = late === undefined;
       const run = (async () => {
@@ -177,6 +183,19 @@ describe.each(sqlBackends())('JobRuntime on $name', (backend) => {
     expect(await effects()).toBe(0);
     expect(said.mock.calls.map(([line]) => String(line)).toSorted()).toEqual([write, call].map(({ id }) => `Job ${id}: its worker was stopped before it ended`).toSorted());
     expect(await jobs()).toEqual([0, 1].map(() => ({ state: 'waiting', attempts: 0, epoch: 1 })));
+  });
+
+  it('sends the next job of a sequence as soon as the first has ended, and not when it only failed', async () => {
+    const [first, second] = [await insert(new Step()), await insert(new Step())];
+    execute = async () => undefined;
+    const [ticket] = await store.release(['order-1']);
+    expect(ticket).toMatchObject({ id: first.id });
+    execute = () => Promise.reject(new Error('not yet'));
+    await transport.handler(ticket!);
+    expect(transport.added.map(({ id, epoch }) => [id, epoch])).toEqual([[first.id, 1]]);
+    execute = async () => undefined;
+    await transport.handler(transport.added[0]!);
+    expect(transport.added.slice(1).map(({ id, epoch }) => [id, epoch])).toEqual([[second.id, 0]]);
   });
 
   it('keeps the lease of a second run when the first, which was overtaken, ends', async () => {
