@@ -40,7 +40,7 @@ export const ERROR_CATALOGUE = {
   TANDEM_CONSUMER_HALTED: 'Mend the cause in the message, then retry the dead letter: the consumer goes on from there.',
   TANDEM_HANDLER_TIMEOUT: 'Look for an Observable that does not complete, or a call without a time limit; mend it, then retry the dead letter. `handlerTimeoutMs` is the limit.',
   TANDEM_ROW_MISSING: 'The event came for a row that does not exist; see `whenMissing` of the handler.',
-  TANDEM_SAGA_OUTPUT: 'Return a command whose class has @QueuedCommand, a list or an Observable of such commands, or nothing.',
+  TANDEM_SAGA_OUTPUT: 'Return a command whose class has @QueuedCommand, or an ExternalJob, a list or an Observable of them, or nothing.',
   TANDEM_SAGA_LATE_OUTPUT: 'Return everything from the method itself, or complete its Observable in time: what comes later is lost.',
   TANDEM_SAGA_DEPTH: 'Look for a circle: a saga whose commands publish, by whatever way, the event that it handles. Break it, then discard the dead letter.',
   TANDEM_JOB_STALE: 'Another worker has taken this job over; this run has no effect.',

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Consumer } from '../../events/consumer.js';
 import { DomainEvent } from '../../events/domain-event.js';
 import { On } from '../../events/on.js';
+import { ExternalJob } from '../../jobs/external-job.js';
 import type { JobOutbox } from '../../jobs/job-outbox.js';
 import type { NewJob } from '../../jobs/job-store.js';
 import { QueuedCommand } from '../../jobs/queued-command.js';
@@ -55,10 +56,11 @@ beforeEach(() => {
 afterEach(() => vi.restoreAllMocks);
 
 describe('what a saga makes of an event', () => {
-  it.each<[string, () => unknown, number[]]>([
+  it.each<[string, () => unknown, (number | undefined)[]]>([
     ['nothing', () => undefined, []],
     ['null', () => null, []],
     ['a command', () => new Ship(1), [1]],
+    ['an external job', () => new ExternalJob('theirs', 'print', { n: 1 }), [undefined]],
     ['a list', () => [new Ship(1), new Ship(2)], [1, 2]],
     ['an empty list', () => [], []],
     ['a promise', () => Promise.resolve([new Ship(1)]), [1]],
