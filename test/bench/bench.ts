@@ -13,11 +13,12 @@ import { idle } from './idle.js';
 import { jobs } from './jobs.js';
 import { rebuild } from './rebuild.js';
 import { onStage, say, type Stage } from './stage.js';
+import { strategies } from './strategies.js';
 import { visible } from './visible.js';
 
-const PARTS: Readonly<Record<string, (stage: Stage) => Promise<void>>> = { commands, 'catch-up': catchUp, visible, bus, jobs, rebuild, growth, idle };
+const PARTS: Readonly<Record<string, (stage: Stage) => Promise<void>>> = { commands, 'catch-up': catchUp, visible, strategies, bus, jobs, rebuild, growth, idle };
 /** What runs when no part is named. */
-const DEFAULT = ['commands', 'catch-up', 'visible', 'bus', 'jobs'];
+const DEFAULT = ['commands', 'catch-up', 'visible', 'strategies', 'bus', 'jobs'];
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

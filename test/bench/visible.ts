@@ -11,7 +11,7 @@ import { ECHO, startWorkerProcess } from './worker-process.js';
 
 const PER_SECOND = 100;
 
-type Latencies = readonly number[];
+export type Latencies = readonly number[];
 
 export async function visible(stage: Stage): Promise<void> {
   const { place, pool, rounds, seconds } = stage;
@@ -37,10 +37,10 @@ export async function visible(stage: Stage): Promise<void> {
   };
   const trips: Latencies[] = [];
   const views: Latencies[] = [];
-  await paced(command, 1); // both sides warm
+  await paced(command, 1, PER_SECOND); // both sides warm
   for (let round = 0; round < rounds; round++) {
-    trips.push(await paced(job, seconds));
-    views.push(await paced(command, seconds));
+    trips.push(await paced(job, seconds, PER_SECOND));
+    views.push(await paced(command, seconds, PER_SECOND));
   }
   await eyes.close();
   report(trips, views);
@@ -58,11 +58,11 @@ function report(trips: readonly Latencies[], views: readonly Latencies[]): void 
 }
 
 /** Begins `work` at an even pace, whether or not the last one has ended. */
-async function paced(work: () => Promise<number>, seconds: number): Promise<Latencies> {
+export async function paced(work: () => Promise<number>, seconds: number, rate: number): Promise<Latencies> {
   const running: Promise<number>[] = [];
   const start = performance.now();
-  for (let n = 0; n < seconds * PER_SECOND; n++) {
-    await sleep(Math.max(0, start + (n * 1_000) / PER_SECOND - performance.now()));
+  for (let n = 0; n < seconds * rate; n++) {
+    await sleep(Math.max(0, start + (n * 1_000) / rate - performance.now()));
     running.push(work());
   }
   return Promise.all(running);
@@ -74,7 +74,7 @@ interface Waiting {
 }
 
 /** Looks for the rows that somebody waits for, again and again with a pause of a millisecond. */
-class Eyes {
+export class Eyes {
   private readonly waiting = new Map<string, Waiting>();
   private closing = false;
   private readonly looking = this.look();
