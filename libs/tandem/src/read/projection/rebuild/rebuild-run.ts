@@ -2,11 +2,10 @@
 import type { BatchPorts } from '../../../events/consumer-batch.js';
 import { ConsumerBatch } from '../../../events/consumer-batch.js';
 import type { Consumer } from '../../../events/consumer.js';
+import { ConsumerRuns } from '../../../events/consumer-runs.js';
 import { DueRetries, type DueRetryPorts } from '../../../events/due-retries.js';
 import { describeError } from '../../../events/dead-letter.js';
 import { SHARDS } from '../../../events/event-log.js';
-import { GapWatch } from '../../../events/gap-watch.js';
-import { inGrowingLanes } from '../../../events/single-runs.js';
 import { StreamRetry } from '../../../events/stream-retry.js';
 import type { Clock } from '../../../kernel/clock.js';
 import type { ProjectionConsumer } from '../projection-consumer.js';
@@ -22,11 +21,9 @@ export interface RebuildPorts extends BatchPorts {
 /** `moved`: look again at once. `idle`: others are at it, or something is not due yet. `swapped`: its rows are live. */
 export type StepOutcome = 'moved' | 'idle' | 'swapped' | 'blocked';
 
-/** Batches of one rebuild in this process; a claim in many lanes takes no fewer shards than this. */
+/** Batches of one rebuild in this process. */
 const LANES = 4;
-const SHARDS_AT_LEAST = 8;
-const BUSY_TRIES = 5;
-const BUSY_PAUSE_MS = 20;
+const PAUSE_MS = 20;
 /** How long the live generation may stand still for the rebuilt one to pass it, in milliseconds. */
 const CATCH_UP_MS = 3_000;
 const ALL_SHARDS: readonly number[] = Array.from({ length: SHARDS }, (_, shard) => shard);
@@ -35,7 +32,7 @@ type Positions = ReadonlyMap<number, number>;
 
 export class RebuildRun {
   private readonly store: GenerationConsumerStore;
-  private readonly batch: ConsumerBatch;
+  private readonly runs: ConsumerRuns;
   private readonly retries: DueRetries;
   private readonly consumer: Consumer;
 
@@ -45,11 +42,13 @@ export class RebuildRun {
     private readonly rebuild: Rebuild,
     private readonly stop: AbortSignal,
   ) {
-    const { letters, rebuilds, shadows } = ports;
+    const { clock, letters, rebuilds, shadows } = ports;
     this.store = new GenerationConsumerStore(ports.store, rebuilds, rebuild);
     this.consumer = { ...projection, runBy: 'worker', handle: projection.into(shadows.rows(rebuild.tables, projection.entities)) };
     const own: BatchPorts = { ...ports, store: this.store };
-    this.batch = new ConsumerBatch(own);
+    // What stops a rebuild is told by its state.
+    const report = (): void => undefined;
+    this.runs = new ConsumerRuns({ ...own, batch: new ConsumerBatch(own), clock, lanes: LANES, report, stop });
     const streams = new StreamRetry(own);
     const retry: DueRetryPorts['retry'] = async (consumer, letter) => (await streams.run(consumer, letter)).handled > 0;
     this.retries = new DueRetries({ letters: lettersOf(letters, rebuild.generation), retry, lanes: LANES, stop });
@@ -106,7 +105,7 @@ export class RebuildRun {
       if (this.store.stoppedBy !== undefined || this.stop.aborted) return false;
       if (isPast(await rebuilds.positions(name, generation), live)) break;
       if (clock.now() - began > CATCH_UP_MS) return false;
-      await clock.sleep(BUSY_PAUSE_MS, this.stop);
+      await clock.sleep(PAUSE_MS, this.stop);
     }
     return this.rebuild.allowed.deadLetters || (await letters.list({ consumer: name, generation, limit: 1 })).length === 0;
   }
@@ -120,45 +119,7 @@ export class RebuildRun {
   /** Until there is nothing to read, or somebody else is at it. */
   private fill(during: 'filling' | 'swapping'): Promise<void> {
     this.store.during = during;
-    return inGrowingLanes(Math.min(this.consumer.parallelism, LANES), (more) => this.lane(more));
-  }
-
-  private async lane(another: () => void): Promise<void> {
-    const { clock, log } = this.ports;
-    const gaps = new GapWatch(log, clock);
-    const interrupted = {};
-    let busy = 0;
-    while (!this.stop.aborted) {
-      const result = await this.runBatch(interrupted);
-      if (!result) {
-        if (++busy > BUSY_TRIES || this.store.stoppedBy !== undefined) return;
-        await clock.sleep(BUSY_PAUSE_MS, this.stop);
-        continue;
-      }
-      busy = 0;
-      if (result.more && !result.waits) another();
-      if (result.stopped || (!result.more && (this.consumer.parallelism === 1 || result.whole || !result.advanced))) return;
-      const pause = await gaps.pauseAt(result.gap);
-      if (result.waits) await clock.sleep(pause ?? BUSY_PAUSE_MS, this.stop);
-    }
-  }
-
-  private runBatch(interrupted: object) {
-    const { consumer } = this;
-    const exclusive = consumer.parallelism === 1;
-    const limit = Math.max(SHARDS_AT_LEAST, Math.ceil(SHARDS / consumer.parallelism));
-    return this.batch.run({
-      consumer,
-      interrupted,
-      claim: (unit) => this.store.claim(unit, { consumer: consumer.name, exclusive, limit, events: exclusive ? undefined : this.ports.settings.batchSize, wait: false }),
-      heads: async (unit, claim) =>
-        claim.heads ??
-        this.ports.log.heads(
-          unit,
-          claim.checkpoints.map(({ shard }) => shard),
-        ),
-      attempt: (work) => this.ports.units.run(work, { kind: 'consumer', side: 'read' }),
-    });
+    return this.runs.catchUp(this.consumer);
   }
 }
 
