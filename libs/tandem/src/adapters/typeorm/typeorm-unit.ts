@@ -261,14 +261,14 @@ export class TypeOrmUnit extends Unit implements WatchedUnit {
       release: async () => undefined,
     };
     Object.assign(runner, watched);
-    if (this.connection.dialect === 'postgres') this.keepUntilClosed(runner);
+    this.keepUntilClosed(runner);
     Object.assign(runner.manager, { transaction: (...args: unknown[]) => this.inSavepoint(() => transaction(...args)) } satisfies Partial<Record<keyof EntityManager, unknown>>);
     return runner;
   }
 
   /**
-   * TypeORM gives a runner back as soon as its PostgreSQL connection breaks (only that driver's does), and then speaks of a released
-   * runner. While the unit is open it is the unit that answers, and it says what happened.
+   * TypeORM gives a runner back as soon as its PostgreSQL connection breaks, and then speaks of a released runner. While the unit
+   * is open it is the unit that answers, and it says what happened.
    */
   private keepUntilClosed(runner: QueryRunner): void {
     let released = runner.isReleased;
