@@ -267,7 +267,7 @@ export class TypeOrmUnit extends Unit implements WatchedUnit {
   }
 
   /**
-   * TypeORM gives a runner back as soon as its PostgreSQL connection breaks, and then speaks of a released runner. While the unit
+   * TypeORM gives a runner back as soon as its PostgreSQL connection breaks, and so does who closes the data source; it then speaks of a released runner. While the unit
    * is open it is the unit that answers, and it says what happened.
    */
   private keepUntilClosed(runner: QueryRunner): void {
