@@ -10,6 +10,7 @@ import sjson from 'secure-json-parse';
 import { Clock } from '../kernel/clock.js';
 import { asWorker } from '../kernel/connection-use.js';
 import { isTandemError, TandemError } from '../kernel/errors.js';
+import { atMost } from '../kernel/in-time.js';
 import { type MessageFacts, runWithMessage } from '../kernel/message-context.js';
 import { prepareMessage } from '../kernel/prepared-message.js';
 import { type Unit, UnitOfWork } from '../kernel/unit-of-work.js';
@@ -152,17 +153,11 @@ export class JobRuntime {
     const command = decodePayload(definition.commandClass, job.payload);
     const facts: MessageFacts = { ...(sjson.parse(job.metadata) as unknown as MessageFacts), messageId: job.id, idempotencyKey: job.id, signal: run.abort.signal };
     prepareMessage(command, facts);
-    const timeUp = new AbortController();
-    const timeout = this.clock.sleep(definition.timeoutMs, timeUp.signal).then(() => {
-      if (timeUp.signal.aborted) return;
+    const handled = this.runs.run(run, () => runWithMessage(facts, () => this.commands.execute(command as ICommand), {}));
+    await atMost(handled, definition.timeoutMs, () => {
       run.abort.abort();
-      throw new TandemError('TANDEM_JOB_TIMEOUT', `${job.name} took longer than ${definition.timeoutMs} ms`);
+      return new TandemError('TANDEM_JOB_TIMEOUT', `${job.name} took longer than ${definition.timeoutMs} ms`);
     });
-    try {
-      await Promise.race([this.runs.run(run, () => runWithMessage(facts, () => this.commands.execute(command as ICommand), {})), timeout]);
-    } finally {
-      timeUp.abort('it has ended'); // without a reason, each abort makes an exception
-    }
   }
 
   /** The commit step of an `sql` job: "done" commits with the handler's writes, or neither does. */

@@ -37,7 +37,7 @@ const isQueueable = (output: object): boolean => output instanceof ExternalJob |
 class Collecting {
   private isOver = false;
   private isReported = false;
-  private readonly stop = new AbortController();
+  private subscriber: WatchedSubscriber | undefined;
 
   constructor(private readonly call: SagaCall) {}
 
@@ -54,7 +54,7 @@ class Collecting {
   /** The method has settled or its time is up. */
   end(): void {
     this.isOver = true;
-    this.stop.abort();
+    this.subscriber?.unsubscribe();
   }
 
   private async unlessLate(returned: unknown): Promise<unknown> {
@@ -88,7 +88,7 @@ class Collecting {
         },
         () => this.late('emitted something'),
       );
-      this.stop.signal.addEventListener('abort', () => subscriber.unsubscribe(), { once: true });
+      this.subscriber = subscriber;
       source.subscribe(subscriber);
     });
   }
