@@ -33,4 +33,4 @@ async function mistakesIn(page: string): Promise<string[]> {
   return ts.getPreEmitDiagnostics(ts.createProgram([file], options)).map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, '\n'));
 }
 
-it.each(['write-an-adapter', 'queue-commands'])('the how-to %s shows programs that compile', async (page) => expect(await mistakesIn(page)).toEqual([]));
+it.each(['write-an-adapter', 'queue-commands', 'import-history'])('the how-to %s shows programs that compile', async (page) => expect(await mistakesIn(page)).toEqual([]));

@@ -121,6 +121,7 @@ export class SimulatedEventLog extends EventLog {
 
   override count = () => Promise.reject(new Error('nobody waits for more events here'));
   override closeHole = () => Promise.resolve(0);
+  override eventsAt = () => Promise.reject(new Error('nobody imports history here'));
   override readStream = () => Promise.reject(new Error('nobody loads a stream here'));
 
   private stored(session: SimulatedSession, { expected: _expected, ...event }: PendingEvent): StoredEvent {

@@ -105,6 +105,7 @@ export class MemoryEventLog extends EventLog {
   override count = () => Promise.resolve({ nowMicros: 0, waiting: [] });
   override readStreamKeys = () => Promise.resolve([]);
   override readEvents = () => Promise.resolve([]);
+  override eventsAt = () => Promise.resolve([]);
   override readStream(tenant: string, stream: string) {
     return Promise.resolve(this.events.filter((event) => event.tenant === tenant && event.stream === stream));
   }

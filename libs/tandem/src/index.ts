@@ -20,6 +20,7 @@ export type { JobChange } from './jobs/job-store.js';
 export { DomainEvent, type DomainEventOptions, type StreamName } from './events/domain-event.js';
 export { ExpectedVersion } from './events/expected-version.js';
 export type { EventMetadata, Position } from './events/event-log.js';
+export { type HistoryCounts, HistoryImport, type HistoryItem, type HistoryRun } from './events/history-import.js';
 export { type KeyOf, On, type OnOptions, type RowKey } from './events/on.js';
 export { Durable, type DurableOptions } from './events/durable.js';
 export { type ConsumerOverview, Consumers } from './events/consumers.js';
@@ -84,6 +85,7 @@ export {
   type AppendedEvent,
   type CountRequest,
   type Counts,
+  type EventAt,
   type EventKey,
   EventLog,
   type Heads,
@@ -96,6 +98,7 @@ export {
   type StoredEvent,
   type StreamRange,
   type StreamRead,
+  type StreamVersions,
 } from './events/event-log.js';
 export type { StorageTypes } from './events/storage-types.js';
 export type { BatchedRuns, RunCondition, Schedule, ScheduledRuns, Waiting } from './events/run-condition.js';

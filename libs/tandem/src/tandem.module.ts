@@ -32,6 +32,7 @@ import { DeadLetters } from './events/dead-letters.js';
 import { DurableHandlers } from './events/durable-handlers.js';
 import { EventCapture } from './events/event-capture.js';
 import { ForcedRuns } from './events/forced-runs.js';
+import { HistoryImport } from './events/history-import.js';
 import { TandemEventBus } from './events/tandem-event-bus.js';
 import { WakeUps } from './events/wake-ups.js';
 import { DurableJobs } from './jobs/durable-jobs.js';
@@ -93,6 +94,7 @@ const SERVICES: readonly Type<object>[] = [
   Consumers,
   DurableHandlers,
   DeadLetters,
+  HistoryImport,
   JobOutbox,
   DurableJobs,
   JobRuntime,

@@ -74,6 +74,11 @@ export class EventCapture {
     return done;
   }
 
+  /** Puts events on the log with the unit; in-process handlers are not told. */
+  add(unit: Unit, pending: readonly PendingEvent[]): void {
+    for (const event of pending) unit.add(PENDING, event);
+  }
+
   /** Keeps what a command has answered with the unit's append. @throws TANDEM_EVENT_OUTSIDE_COMMAND */
   complete(unit: Unit, outcome: CommandOutcome): void {
     refuseAfterAppend(unit, `A command with the id "${outcome.commandId}" was executed`);
@@ -86,7 +91,7 @@ export class EventCapture {
   }
 
   private buffer(unit: Unit, pending: readonly PendingEvent[], handOver: () => void): void {
-    for (const event of pending) unit.add(PENDING, event);
+    this.add(unit, pending);
     unit.afterCommit(handOver);
   }
 
@@ -123,18 +128,23 @@ function refuseAfterAppend(unit: Unit, what: string): void {
 }
 
 function pendingEvent(event: object): PendingEvent {
-  const definition = domainEventOf(event.constructor)!;
   const facts = currentMessage() ?? nextMessage();
   const { tenant = '' } = facts;
+  return serialized(event, { eventId: newId(), tenant, metadata: storedFacts(facts), expected: expectedVersionOf(event) });
+}
+
+/** @throws TANDEM_PAYLOAD_REFUSED */
+export function serialized(event: object, { eventId, tenant, metadata, expected }: Pick<PendingEvent, 'eventId' | 'tenant' | 'metadata' | 'expected'>): PendingEvent {
+  const definition = domainEventOf(event.constructor)!;
   if (!TENANT.test(tenant)) throw new TandemError('TANDEM_PAYLOAD_REFUSED', `${definition.name}: the tenant is not up to 64 letters, digits and ._:@/+=-`);
   return {
-    eventId: newId(),
+    eventId,
     tenant,
     stream: streamOf(event),
     type: definition.name,
     schemaVersion: definition.version,
     payload: encodePayload(definition.name, event),
-    metadata: storedFacts(facts),
-    expected: expectedVersionOf(event),
+    metadata,
+    expected,
   };
 }

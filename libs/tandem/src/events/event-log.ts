@@ -42,6 +42,8 @@ export interface EventMetadata {
   readonly actor?: string;
   readonly tenant?: string;
   readonly traceparent?: string;
+  /** Of an event that `HistoryImport` has appended: the name of its source. Undefined for all others. */
+  readonly history?: string;
 }
 
 /** The version a stream must have for an append: its last event's, `none` for a new stream, `any` to take what comes next. */
@@ -129,6 +131,16 @@ export interface StreamRange {
   readonly upTo: number;
 }
 
+/** Some versions of one stream. */
+export interface StreamVersions {
+  readonly tenant: string;
+  readonly stream: string;
+  readonly versions: readonly number[];
+}
+
+/** Which event a stream has at a version. */
+export type EventAt = Pick<EventKey, 'eventId' | 'tenant' | 'stream' | 'version'>;
+
 /** Which part of a stream is read, and in which direction. */
 export interface StreamRead {
   /** Where it begins. Default the first event; backwards the last one. */
@@ -164,6 +176,9 @@ export abstract class EventLog {
 
   /** The keys of one stream from the event at this position to number `upTo` of its shard, in version order. */
   abstract readStreamKeys(unit: Unit, of: StreamRange): Promise<readonly EventKey[]>;
+
+  /** Which events many streams have at these versions, in no order; versions that a stream does not have are left out. Few statements, however many streams. */
+  abstract eventsAt(unit: Unit, streams: readonly StreamVersions[]): Promise<readonly EventAt[]>;
 
   /** The events of these keys, in the order of the keys. Reads only what the keys have not brought along. */
   abstract readEvents(unit: Unit, keys: readonly ReadKey[]): Promise<readonly StoredEvent[]>;

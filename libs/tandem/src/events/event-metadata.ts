@@ -3,9 +3,9 @@ import type { MessageFacts } from '../kernel/message-context.js';
 import type { EventMetadata, StoredEvent } from './event-log.js';
 
 /** The facts that are stored beside an event or a job. */
-export function storedFacts(facts: MessageFacts): string {
+export function storedFacts(facts: MessageFacts, history?: string): string {
   const { messageId, correlationId, depth, actor, traceparent } = facts;
-  return JSON.stringify({ correlationId, causationId: messageId, depth, actor, traceparent });
+  return JSON.stringify({ correlationId, causationId: messageId, depth, actor, traceparent, history });
 }
 
 interface Facts {
@@ -14,6 +14,7 @@ interface Facts {
   readonly depth?: number;
   readonly actor?: string;
   readonly traceparent?: string;
+  readonly history?: string;
 }
 
 export const parseFacts = (text: string): Facts => sjson.parse(text) as unknown as Facts;
@@ -26,9 +27,12 @@ function factsOf(text: string): Facts {
   return last.facts;
 }
 
+/** Whether `HistoryImport` has appended it. */
+export const isHistory = ({ metadata }: StoredEvent): boolean => factsOf(metadata).history !== undefined;
+
 /** What a handler is told about a stored event. Member by member: this runs for every event of a rebuild. */
 export function metadataOf(stored: StoredEvent): EventMetadata {
-  const { correlationId, causationId, depth, actor, traceparent } = factsOf(stored.metadata);
+  const { correlationId, causationId, depth, actor, traceparent, history } = factsOf(stored.metadata);
   return {
     eventId: stored.eventId,
     type: stored.type,
@@ -42,6 +46,7 @@ export function metadataOf(stored: StoredEvent): EventMetadata {
     actor,
     tenant: stored.tenant === '' ? undefined : stored.tenant,
     traceparent,
+    history,
   };
 }
 

@@ -2,7 +2,7 @@ import { isTandemError, TandemError } from '../kernel/errors.js';
 import type { Unit } from '../kernel/unit-of-work.js';
 import { type ConsumedEvent, type Consumer, EventFailure } from './consumer.js';
 import { domainEventOf } from './domain-event.js';
-import { metadataOf } from './event-metadata.js';
+import { isHistory, metadataOf } from './event-metadata.js';
 import type { StoredEvent } from './event-log.js';
 import { decodePayload } from './payload.js';
 
@@ -10,7 +10,9 @@ import { decodePayload } from './payload.js';
  * Decodes and handles. A failure in a batch of one is that event's, whatever was thrown. A handler that catches the error of a
  * statement leaves it to the next one (PostgreSQL): then the event that is named is the wrong one.
  */
-export async function handleEvents(unit: Unit, consumer: Consumer, stored: readonly StoredEvent[]): Promise<void> {
+export async function handleEvents(unit: Unit, consumer: Consumer, read: readonly StoredEvent[]): Promise<void> {
+  // What happened before the log was reacted to when it happened: of history only rows are made.
+  const stored = consumer.kind === 'projection' ? read : read.filter((event) => !isHistory(event));
   if (stored.length === 0) return;
   const events = decodeEvents(consumer, stored);
   try {

@@ -4,6 +4,7 @@ import {
   type CountRequest,
   type Counts,
   EventLog,
+  type EventAt,
   type EventKey,
   type Heads,
   type InlineTexts,
@@ -14,6 +15,7 @@ import {
   type StoredEvent,
   type StreamRange,
   type StreamRead,
+  type StreamVersions,
 } from '../../events/event-log.js';
 import type { CommandOutcome } from '../../events/command-outcome.js';
 import { TandemError } from '../../kernel/errors.js';
@@ -23,6 +25,7 @@ import { appendBlock, appendLastBlock, fitsInBlock, refuseOutsideTransaction } f
 import { closeHoles } from './close-holes.js';
 import { countWaiting } from './count-waiting.js';
 import { expressionsOf } from './dialect.js';
+import { eventsAt } from './events-at.js';
 import { slices } from './insert-chunks.js';
 import { takeUnnumbered } from './job-sequences.js';
 import { readStream } from './read-stream.js';
@@ -162,6 +165,10 @@ export class SqlEventLog extends EventLog {
       );
     });
     return rows.map(eventOf);
+  }
+
+  eventsAt(unit: Unit, streams: readonly StreamVersions[]): Promise<readonly EventAt[]> {
+    return this.on(unit, (sql) => eventsAt(sql, streams, this.tables));
   }
 
   async readEvents(unit: Unit, keys: readonly ReadKey[]): Promise<readonly StoredEvent[]> {

@@ -104,6 +104,18 @@ export const readPromises: Promises<EventLogUnderTest> = {
     assert.deepEqual(await reading(subject, (unit) => subject.log.readStreamKeys(unit, { ...of, stream: 'one-3' })), []);
   },
 
+  'the events of many streams at some of their versions are told, and what is not there is left out': async (subject) => {
+    const stored = await append(subject, ...['at-1', 'at-1', 'at-1', 'at-2'].map((stream) => pending(stream)), pending('at-1', 'any', { tenant: 'Acme' }));
+    const others = upTo(600).map((i) => ({ tenant: '', stream: `at-none-${i}`, versions: [1, 2] }));
+    const asked = [{ tenant: '', stream: 'at-1', versions: [1, 3, 4] }, ...others, { tenant: '', stream: 'at-2', versions: [1, 2] }];
+    const found = await reading(subject, (unit) => subject.log.eventsAt(unit, asked));
+    assert.deepEqual(
+      found.map(({ eventId, tenant, stream, version }) => [stream, version, tenant, eventId]).toSorted(),
+      [stored[0]!, stored[2]!, stored[3]!].map(({ eventId, tenant, stream, version }) => [stream, version, tenant, eventId]),
+    );
+    assert.deepEqual(await reading(subject, (unit) => subject.log.eventsAt(unit, [])), []);
+  },
+
   'a stream is read forwards, backwards, from a version and so many events': async (subject) => {
     await append(subject, ...upTo(5).map(() => pending('way-1')), pending('way-2'));
     const read = async (...args: Parameters<EventLogUnderTest['log']['readStream']>) => versionsOf(await subject.log.readStream(...args));
