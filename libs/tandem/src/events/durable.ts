@@ -3,7 +3,7 @@ import { TandemError } from '../kernel/errors.js';
 import { knownOptions } from '../kernel/known-options.js';
 
 export interface DurableOptions {
-  /** Where a new handler begins in the log. Default `now`: adding one to an old log handles nothing that was before. */
+  /** Where a new handler begins in the log. Default `now`: adding one to an old log handles nothing that was before. Events that `HistoryImport` appended are never handled. */
   readonly startFrom?: 'now' | 'beginning';
   /** The name that it had before: its checkpoints and dead letters go over to the new one, once. Leave it there until no code with the old name runs any more. */
   readonly renamedFrom?: string;

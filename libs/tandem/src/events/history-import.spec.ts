@@ -6,8 +6,10 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type Bank, type BankPlace, bankPlace, startBank } from '../../../../test/support/bank-application.js';
 import { Account, AccountView, Charge, Charged, CountLetter, Directory, Open, Opened, Totals } from '../../../../test/support/bank.js';
 import { sqlBackends } from '../../../../test/support/backends.js';
+import { OptimisticConcurrencyError } from '../kernel/errors.js';
 import { UnitOfWork } from '../kernel/unit-of-work.js';
 import { Projection } from '../read/projection/projection.js';
+import { Projections } from '../read/projection/rebuild/projections.js';
 import { DurableSaga } from '../write/saga/durable-saga.js';
 import { Durable } from './durable.js';
 import { EventLog, type EventMetadata } from './event-log.js';
@@ -105,6 +107,9 @@ describe.each(sqlBackends())('an import of history on $name', { timeout: 120_000
     expect(await bank.db.getRepository(AccountView).findOneBy({ id: 'old-7' })).toMatchObject({ charges: 3, lastVersion: 4 });
     expect(await bank.db.getRepository(Origin).findOneByOrFail({ id: 'old-7' })).toMatchObject({ source: SOURCE });
     expect(await bank.db.getRepository(Origin).findOneByOrFail({ id: 'new' })).toMatchObject({ source: null });
+    await bank.app.get(Projections).rebuild('spec.origins');
+    expect(await bank.db.getRepository(Origin).countBy({ source: SOURCE })).toBe(30);
+    expect(heard).toHaveLength(5);
   });
 
   it('is folded by immediate projections with each chunk, before any worker runs', async () => {
@@ -212,6 +217,16 @@ describe.each(sqlBackends())('an import of history on $name', { timeout: 120_000
     stale();
     await expect(historyOf(bank).run({ source: SOURCE, events: items(6) })).rejects.toMatchObject({ code: 'TANDEM_HISTORY_CONFLICT', data: { stream: 'account-old-5' } });
     spy.mockRestore();
+  });
+
+  it('ends where an immediate projection meets a conflict each time', async () => {
+    const bank = await start();
+    const fail = vi.spyOn(bank.faults, 'fail').mockImplementation(() => {
+      throw new OptimisticConcurrencyError('a row');
+    });
+    await expect(historyOf(bank).run({ source: SOURCE, events: items(3) })).rejects.toMatchObject({ code: 'TANDEM_CONCURRENCY_CONFLICT', data: { subject: 'a row' } });
+    fail.mockRestore();
+    expect(await streams(bank)).toEqual({});
   });
 
   it('looks and appends once for each chunk, and reads its source no further than that', async () => {

@@ -51,6 +51,8 @@ const CHUNK_SIZE = 500;
 const MAX_CHUNK_SIZE = 10_000;
 /** A chunk is in memory, and in one transaction. */
 const MAX_CHUNK_CHARACTERS = 4 * 1024 * 1024;
+/** So often a chunk may meet a conflict that a new look does not explain. */
+const FRUITLESS_LOOKS = 3;
 /** Part of every id of an imported event: it never changes. */
 const NAMESPACE = '6f1f1d57-0b0e-4d0a-9c39-2f6a3f0e7c51';
 
@@ -164,26 +166,29 @@ export class HistoryImport {
 
   /** How many events were imported. */
   private async importChunk(chunk: readonly Stretch[], run: Run): Promise<number> {
-    for (;;) {
+    let before = Infinity;
+    for (let fruitless = 0; ;) {
+      let missing = 0;
       try {
         // It looks at what is there first, so it may run again where a COMMIT is unknown.
-        return await this.units.run((unit) => this.importInto(unit, chunk, run), { repeatUnknown: true });
+        return await this.units.run((unit) => this.importInto(unit, chunk, run, (count) => (missing = count)), { repeatUnknown: true });
       } catch (error) {
-        // Another import, or a command, was first. The next look finds its stream, so each turn settles one.
+        // Another import, or a command, was first: the next look finds its stream. Where it finds no more than the last, the conflict is another one.
         if (!isTandemError(error, 'TANDEM_CONCURRENCY_CONFLICT')) throw error;
+        if (missing >= before && ++fruitless === FRUITLESS_LOOKS) throw error;
+        before = missing;
       }
     }
   }
 
-  private async importInto(unit: Unit, chunk: readonly Stretch[], { source }: Run): Promise<number> {
+  private async importInto(unit: Unit, chunk: readonly Stretch[], { source }: Run, found: (missing: number) => void): Promise<number> {
     const ends = chunk.map(({ events, stream, tenant }) => ({ tenant, stream, versions: [...new Set([1, events.length])] }));
-    const found = new Map((await this.log.eventsAt(unit, ends)).map((event) => [`${streamId(event)}\n${event.version}`, event.eventId]));
-    const missing = chunk.filter((stretch) => !isThere(stretch, (version) => found.get(`${streamId(stretch)}\n${version}`), source));
-    this.capture.add(
-      unit,
-      missing.flatMap(({ events }) => events),
-    );
-    return countOf(missing);
+    const ids = new Map((await this.log.eventsAt(unit, ends)).map((event) => [`${streamId(event)}\n${event.version}`, event.eventId]));
+    const missing = chunk.filter((stretch) => !isThere(stretch, (version) => ids.get(`${streamId(stretch)}\n${version}`), source));
+    const events = missing.flatMap((stretch) => stretch.events);
+    found(events.length);
+    this.capture.add(unit, events);
+    return events.length;
   }
 }
 

@@ -7,7 +7,7 @@ import { knownOptions } from '../../kernel/known-options.js';
 import type { ExternalJob } from '../../jobs/external-job.js';
 
 export interface DurableSagaOptions {
-  /** Where a new saga begins in the log. Default `now`: adding a saga to an old log fires nothing. */
+  /** Where a new saga begins in the log. Default `now`: adding a saga to an old log fires nothing. Events that `HistoryImport` appended fire nothing in any case. */
   readonly startFrom?: 'now' | 'beginning';
   /** The name that it had before: its checkpoints and dead letters go over to the new one, once. Leave it there until no code with the old name runs any more. */
   readonly renamedFrom?: string;
