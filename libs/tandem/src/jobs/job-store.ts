@@ -87,7 +87,7 @@ export abstract class JobStore {
   /** The job that has this dedupe key, as the unit sees it. */
   abstract withDedupeKey(unit: Unit, dedupeKey: string): Promise<string | undefined>;
 
-  /** A short transaction of its own: epoch + 1, attempts + 1, running, lease. Undefined when the ticket is stale. */
+  /** A short transaction of its own: epoch + 1, attempts + 1, running, lease. Undefined when the ticket is stale, or comes more than a second before the job's time by the database's clock. */
   abstract claim(ticket: JobTicket, leaseMs: number): Promise<ClaimedJob | undefined>;
 
   /** Marks done, in the unit's transaction where given. @throws TANDEM_JOB_STALE when another run has taken over. */

@@ -9,19 +9,25 @@ import { expressionsOf } from './dialect.js';
 import type { Sql } from './sql.js';
 import type { TableNames } from './table-names.js';
 
+/**
+ * A ticket may come this much before its job's time. BullMQ counts by the clocks of the processes: a ticket of one whose clock is ahead
+ * is refused, and a worker's look brings the job when it is due by the database's clock.
+ */
+const EARLY_MS = 1_000;
+
 interface Affected {
   readonly affectedRows: number;
 }
 
-/** In the order of the tickets; undefined for one that is stale, and for its twin. Each statement commits by itself; the epoch that it took is nobody else's, so the jobs can be read after it. */
+/** In the order of the tickets; undefined for one that is stale or too early, and for its twin. Each statement commits by itself; the epoch that it took is nobody else's, so the jobs can be read after it. */
 export async function claimJobs(sql: Sql, tickets: readonly JobTicket[], leaseMs: number, tables: TableNames): Promise<readonly (ClaimedJob | undefined)[]> {
   const { as, now, later, text } = expressionsOf(sql.dialect);
   const ids = tickets.map(({ id }) => id);
   const claimId = newId();
   const { affectedRows } = await sql.query<Affected>(
     `UPDATE ${tables.job} SET state = 'running', epoch = epoch + 1, attempts = attempts + 1, claim_id = ?, run_at = ${later}
-     WHERE id IN (?) AND (state = 'waiting' OR (state = 'running' AND run_at <= ${now})) AND ${inEpoch(tickets)}`,
-    [claimId, leaseMs, ids, ...epochParams(tickets)],
+     WHERE id IN (?) AND ((state = 'waiting' AND run_at <= ${later}) OR (state = 'running' AND run_at <= ${now})) AND ${inEpoch(tickets)}`,
+    [claimId, leaseMs, ids, EARLY_MS, ...epochParams(tickets)],
   );
   if (affectedRows === 0) return tickets.map(() => undefined);
   const columns = `id, epoch, queue, priority, name, ${text('payload')} AS payload, ${text('metadata')} AS metadata, attempts, sequence_key AS ${as('sequenceKey')}`;

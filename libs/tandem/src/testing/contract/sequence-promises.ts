@@ -37,7 +37,7 @@ export const sequencePromises: Promises<JobsUnderTest> = {
   },
 
   'the first job of a sequence keeps its place while it is delayed, runs, is tried again, is given back or is parked': async (subject) => {
-    const { jobs } = subject;
+    const { jobs, units } = subject;
     const [first, second] = [newJob({ sequenceKey: 'order-1', delayMs: 60_000 }), inSequence()];
     await insert(subject, first, second);
     const nobodyElse = async () => {
@@ -47,7 +47,8 @@ export const sequencePromises: Promises<JobsUnderTest> = {
     const [ticket] = await released(subject);
     assert.ok(ticket!.delayMs! > 0 && ticket!.delayMs! <= 60_000, `the first job is delayed by ${ticket!.delayMs} ms`);
     await nobodyElse();
-    let run = await claimed(subject, ticket!);
+    const { ticket: now } = await units.run((unit) => jobs.reschedule(unit, first.id));
+    let run = await claimed(subject, now!);
     await nobodyElse();
     run = await claimed(subject, (await jobs.fail(run, 'no', 0))!);
     run = await claimed(subject, (await jobs.giveBack(run, 'not mine', 0))!, NO_LEASE_MS);
