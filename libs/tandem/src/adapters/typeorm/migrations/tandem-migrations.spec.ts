@@ -51,7 +51,7 @@ describe.each(sqlBackends())('tandemMigrations on $name', (backend) => {
     await dataSource.undoLastMigration();
     expect(await tables()).toEqual([]);
     await dataSource.runMigrations();
-    expect(await tables()).toHaveLength(16);
+    expect(await tables()).toEqual([...ofPrefix('other_'), ...ofPrefix('tandem_')]);
   });
 
   it('finish a run that was cut short, and change nothing that is there', async () => {
@@ -65,7 +65,7 @@ describe.each(sqlBackends())('tandemMigrations on $name', (backend) => {
     expect(await dataSource.query<object[]>('SELECT name, value FROM tandem_meta ORDER BY name')).toEqual(before);
     const [row] = await dataSource.query<Record<string, unknown>[]>('SELECT COUNT(*) AS shards, MAX(head) AS head FROM tandem_shard');
     expect(Object.values(row!).map(Number)).toEqual([64, 5]);
-    expect(await tables()).toHaveLength(16);
+    expect(await tables()).toEqual([...ofPrefix('other_'), ...ofPrefix('tandem_')]);
   });
 
   it('tell ids apart that a default collation takes for the same', async () => {
