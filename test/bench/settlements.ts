@@ -1,8 +1,9 @@
-/** What the benchmark of jobs runs on Tandem: sagas that answer each charge with a queued command, whose handler makes one UPDATE. */
+/** What the benchmark of jobs runs on Tandem: sagas that answer each charge with a queued command, whose handler makes one UPDATE. The events of a filled log name one account; many jobs that wait for one row would be another benchmark. */
 import { Command, CommandHandler } from '@nestjs/cqrs';
 import { InjectEntityManager } from '@nestjs/typeorm';
 import { DurableSaga, On, QueuedCommand } from 'nest-tandem';
 import { EntityManager } from 'typeorm';
+import { anAccount } from './commands.js';
 import { Charged } from './ledger.js';
 
 /** As many run at once as in the worker by hand. */
@@ -44,15 +45,15 @@ export class SettleOutsideHandler {
 
 @DurableSaga('bench.settlements')
 export class Settlements {
-  @On(Charged) charged({ account }: Charged): Settle {
-    return new Settle(account);
+  @On(Charged) charged(_event: Charged): Settle {
+    return new Settle(anAccount());
   }
 }
 
 @DurableSaga('bench.outside-settlements')
 export class OutsideSettlements {
-  @On(Charged) charged({ account }: Charged): SettleOutside {
-    return new SettleOutside(account);
+  @On(Charged) charged(_event: Charged): SettleOutside {
+    return new SettleOutside(anAccount());
   }
 }
 
