@@ -42,8 +42,8 @@ export class PausingLog extends SqlEventLog {
   /** Where append and COMMIT are one statement, the pause is inside of it. */
   override appendLast(unit: Unit, events: readonly PendingEvent[]): Promise<readonly AppendedEvent[]> {
     const { pauseMs = 0, rollback } = inTransaction.getStore() ?? {};
-    if (!this.takesBlocks) return this.append(unit, events);
-    if (!fitsInBlock({ events, outcomes: [] }) || (pauseMs === 0 && rollback !== 'after append')) return super.appendLast(unit, events);
+    if (!this.takesBlocks || !fitsInBlock({ events, outcomes: [] })) return this.append(unit, events);
+    if (pauseMs === 0 && rollback !== 'after append') return super.appendLast(unit, events);
     const end = `DO SLEEP(${pauseMs / 1_000}); ${rollback === 'after append' ? SIGNAL : 'COMMIT'}; END`;
     return appendLastBlock((text, params) => commitWith(unit, pausing(text, end), params), { events, outcomes: [] }, tableNames());
   }
