@@ -6,7 +6,7 @@ import { type INestApplicationContext, Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { CommandBus } from '@nestjs/cqrs';
 import { TypeOrmModule } from '@nestjs/typeorm';
-import { ConsistencyChecker, consistencyText, TandemModule } from 'nest-tandem';
+import { ConsistencyChecker, consistencyText, SyncStrategy, TandemModule } from 'nest-tandem';
 import { bullMqJobs } from 'nest-tandem/bullmq';
 import { tandem } from 'nest-tandem/testing';
 import { tandemDataSource, tandemMigrations, typeOrmStorage } from 'nest-tandem/typeorm';
@@ -16,7 +16,15 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type BankPlace, bankPlace } from '../support/bank-application.js';
 import { sqlBackends } from '../support/backends.js';
 
-describe.each(sqlBackends())('the shop on $name', (backend) => {
+/** None of the later two would run by itself while a test lasts: the checker runs them. */
+const STRATEGIES = {
+  eventual: SyncStrategy.eventual(),
+  batched: SyncStrategy.batched(100_000, { maxWaitMs: 3_600_000 }),
+  scheduled: SyncStrategy.scheduled({ everyMs: 3_600_000 }),
+};
+const cases = sqlBackends().flatMap((backend) => Object.entries(STRATEGIES).map(([strategy, sync]) => ({ backend, strategy, sync, name: backend.name })));
+
+describe.each(cases)('the shop on $name, with users read by a projection that is $strategy', ({ backend, sync }) => {
   let place: BankPlace;
   let outboxDir: string;
   let app: INestApplicationContext;
@@ -36,7 +44,7 @@ describe.each(sqlBackends())('the shop on $name', (backend) => {
     @Module({
       imports: [
         TypeOrmModule.forRootAsync({ useFactory, dataSourceFactory: tandemDataSource }),
-        TandemModule.forRoot({ storage, jobs, interceptors: [] }),
+        TandemModule.forRoot({ storage, jobs, interceptors: [], syncStrategies: { 'users.user-view': sync } }),
         ShopModule.forRoot({ outboxDir }),
       ],
     })

@@ -119,5 +119,5 @@ export class TandemStartup {
 
 function declaredConsumer(provided: Provided): DeclaredConsumer[] {
   const definitions = [durableOf(provided.type), durableSagaOf(provided.type), projectionOf(provided.type)];
-  return definitions.flatMap((definition) => (definition ? [{ ...provided, name: definition.name }] : [])).slice(0, 1);
+  return definitions.flatMap((definition) => (definition ? [{ ...provided, name: definition.name }] : []));
 }

@@ -17,6 +17,8 @@ export function checkConsumers(declared: readonly DeclaredConsumer[]): { readonl
   for (const consumer of declared) {
     const own = ownProblems(consumer);
     const first = byName.get(consumer.name);
+    const twin = first ? undefined : [...byName.values()].find(({ type }) => type === consumer.type);
+    if (twin) own.push(`${placeOf(consumer)} is both "${twin.name}" and "${consumer.name}": a class is one projection, saga or durable handler`);
     if (first) own.push(`"${consumer.name}" is the name of both ${placeOf(first)} and ${placeOf(consumer)}`);
     problems.push(...own);
     if (own.length === 0) byName.set(consumer.name, consumer);

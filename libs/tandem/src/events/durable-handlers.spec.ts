@@ -9,8 +9,10 @@ import { Charge, Charged, Open, Opened } from '../../../../test/support/bank.js'
 import { sqlBackends } from '../../../../test/support/backends.js';
 import { currentMessage } from '../kernel/message-context.js';
 import { currentUnit } from '../kernel/unit-of-work.js';
+import { Projection } from '../read/projection/projection.js';
 import { DeadLetters } from './dead-letters.js';
 import { Durable } from './durable.js';
+import { On } from './on.js';
 
 @Entity('spec_audit')
 class Audit {
@@ -130,7 +132,7 @@ describe.each(sqlBackends())('a durable handler of events on $name', { timeout: 
   });
 });
 
-it('is refused at start without events, for events that are not on the log, and twice under one name', async () => {
+it('is refused at start without events, for events that are not on the log, twice under one name, and as a projection too', async () => {
   class Plain {}
   @Durable('spec.nothing')
   class HandlesNothing {}
@@ -149,11 +151,19 @@ it('is refused at start without events, for events that are not on the log, and 
   class Other {
     handle() {}
   }
+  @EventsHandler(Opened)
+  @Durable('spec.both')
+  @Projection('spec.also-read', { tables: [Audit], version: 1 })
+  class Both {
+    handle() {}
+    @On(Opened) opened() {}
+  }
   const place = await bankPlace(sqlBackends()[0]!);
-  const failure = await startBank(place, { providers: [HandlesNothing, HandlesPlain, One, Other] }).catch((error: unknown) => error);
+  const failure = await startBank(place, { providers: [HandlesNothing, HandlesPlain, One, Other, Both] }).catch((error: unknown) => error);
   expect(String(failure)).toContain('HandlesNothing (BankModule) has @Durable but no @EventsHandler');
   expect(String(failure)).toContain('Plain has no @DomainEvent, but HandlesPlain (BankModule) has a method for it');
   expect(String(failure)).toContain('"spec.plain2" is the name of both One (BankModule) and Other (BankModule)');
+  expect(String(failure)).toContain('Both (BankModule) is both "spec.both" and "spec.also-read": a class is one projection, saga or durable handler');
   expect(() => Durable('Bad Name')(One)).toThrow(expect.objectContaining({ code: 'TANDEM_WIRING' }));
   expect(() => Durable('a', { from: 'now' } as never)(One)).toThrow(expect.objectContaining({ code: 'TANDEM_WIRING' }));
   await place.remove();

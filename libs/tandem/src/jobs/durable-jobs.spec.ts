@@ -67,6 +67,18 @@ describe.each(sqlBackends())('DurableJobs on $name', (backend) => {
     return claimed;
   };
 
+  it('says where to queue instead, inside what consumes the log, and refuses a query handler', async () => {
+    await expect(db.units.run(() => jobs.enqueue(new Mail()), { kind: 'consumer' })).rejects.toMatchObject({
+      code: 'TANDEM_EVENT_OUTSIDE_COMMAND',
+      message: expect.stringMatching(/DurableJobs was used inside a projection.*@DurableSaga/s),
+    });
+    await expect(db.units.run(() => jobs.enqueue(new Mail()), { kind: 'snapshot' })).rejects.toMatchObject({
+      code: 'TANDEM_QUERY_WROTE',
+      message: expect.stringContaining('DurableJobs'),
+    });
+    expect(await store.counts()).toEqual([]);
+  });
+
   it('sends a parked job again, its attempts counted anew', async () => {
     const { id, epoch, queue } = await parked();
     expect(await jobs.retry(id)).toBe(true);

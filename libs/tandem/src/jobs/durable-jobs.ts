@@ -26,7 +26,8 @@ const CANCELLED = 'It was cancelled';
 
 /**
  * Queues commands, and changes what is queued: inside a unit of work with its COMMIT, outside in a transaction of its own. A job that
- * is running has to end first: a change of it answers `running`, and nothing has happened.
+ * is running has to end first: a change of it answers `running`, and nothing has happened. Its methods throw TANDEM_EVENT_OUTSIDE_COMMAND in
+ * what consumes the log, and TANDEM_QUERY_WROTE in a query handler.
  */
 @Injectable()
 export class DurableJobs {
@@ -96,8 +97,13 @@ export class DurableJobs {
     });
   }
 
-  private inUnit<T>(work: (unit: Unit) => Promise<T>): Promise<T> {
+  private async inUnit<T>(work: (unit: Unit) => Promise<T>): Promise<T> {
     const unit = this.units.current;
+    if (unit?.kind === 'snapshot') throw new TandemError('TANDEM_QUERY_WROTE', 'A query handler used DurableJobs');
+    if (unit?.kind === 'consumer')
+      throw new TandemError('TANDEM_EVENT_OUTSIDE_COMMAND', 'DurableJobs was used inside a projection, a saga or a durable handler of events', {
+        next: 'Return the command from a method of a @DurableSaga: it is queued with the batch, once for each event.',
+      });
     return unit?.kind === 'write' ? work(unit) : this.units.run(work);
   }
 
