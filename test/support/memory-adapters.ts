@@ -193,7 +193,7 @@ class NoRebuilds extends RebuildStore {
 class NoShadows extends ShadowTables {
   override names = () => [];
   override problems = () => Promise.resolve([]);
-  override create = () => Promise.resolve();
+  override create = () => Promise.resolve(true);
   override script = () => Promise.resolve([]);
   override rows = () => new NoRows();
   override missingRows = () => Promise.resolve(0);

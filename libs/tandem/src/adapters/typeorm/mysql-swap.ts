@@ -3,20 +3,16 @@
  * the table that exists how far the swap has come. One worker at a time does it, by a lock of the database's session; RENAME and
  * every change of state go through that same session, so that who has lost the lock can do nothing any more.
  */
-import { createHash } from 'node:crypto';
 import type { DataSource } from 'typeorm';
 import type { Rebuild, SwapRequest, SwapResult } from '../../read/projection/rebuild/rebuild-store.js';
 import { acquire } from './acquire.js';
 import type { PooledConnection } from './pooled-connection.js';
 import { quotedPath } from './quoted-path.js';
+import { lockForDdl } from './rebuild-lock.js';
 import { isRetryable } from './sql-errors.js';
 import { freeze, lockCaughtUp, makeLive, unfreeze } from './swap-states.js';
 import type { TableNames } from './table-names.js';
 
-/** A session that sends nothing for so long is ended by the server: its process was stopped, and another worker takes over. */
-const SILENT_S = 10;
-/** Readers that come after RENAME wait for it, so it does not wait for long readers. */
-const RENAME_WAIT_S = 1;
 const RENAME_TRIES = 5;
 const CATCH_UP_TRIES = 3;
 
@@ -29,7 +25,7 @@ export class MySqlSwap {
   async run(request: SwapRequest): Promise<SwapResult> {
     const session = await acquire(this.dataSource, 'worker');
     try {
-      return (await this.isMine(session, request.rebuild)) ? await this.swap(session, request) : 'busy';
+      return (await lockForDdl(session, request.rebuild, this.tables)) ? await this.swap(session, request) : 'busy';
     } finally {
       session.spoil('its settings are those of a swap');
       await session.release();
@@ -78,14 +74,6 @@ export class MySqlSwap {
         if (tries === RENAME_TRIES) return false;
       }
     }
-  }
-
-  private async isMine(session: PooledConnection, { consumer }: Rebuild): Promise<boolean> {
-    await session.query(`SET SESSION wait_timeout = ${SILENT_S}, SESSION lock_wait_timeout = ${RENAME_WAIT_S}`);
-    const [database] = await session.query<{ name: string }[]>('SELECT DATABASE() AS name');
-    const name = createHash('sha256').update(`${database!.name}\n${this.tables.rebuild}\n${consumer}`).digest('hex').slice(0, 40);
-    const [lock] = await session.query<{ taken: number | string }[]>('SELECT GET_LOCK(?, 0) AS taken', [`tandem_${name}`]);
-    return Number(lock!.taken) === 1;
   }
 
   /** All at once, or none. */

@@ -1,7 +1,7 @@
 import type { Type } from '@nestjs/common';
 import { type DataSource, type QueryRunner, Table, type TableColumn, TableIndex, TableUnique } from 'typeorm';
 import { TandemError } from '../../kernel/errors.js';
-import type { ShadowTable } from '../../read/projection/rebuild/rebuild-store.js';
+import type { ShadowModel, ShadowTable } from '../../read/projection/rebuild/rebuild-store.js';
 import { dialectOf } from './driver-link.js';
 import { quotedPath } from './quoted-path.js';
 import { tableOf } from './shadow-names.js';
@@ -10,25 +10,20 @@ import { tableOf } from './shadow-names.js';
 export class ShadowDdl {
   constructor(private readonly dataSource: DataSource) {}
 
-  /** What is missing: nothing for tables that are there with every column of their entity. */
-  async statements(tables: readonly ShadowTable[], entities: readonly Type[], like: 'table' | 'entity'): Promise<readonly string[]> {
-    const runner = this.dataSource.createQueryRunner();
-    try {
-      const statements: string[] = [];
-      for (const entity of entities) {
-        const { tablePath } = this.dataSource.getMetadata(entity);
-        statements.push(
-          ...(await this.statementsOf(
-            runner,
-            tables.find(({ live }) => live === tablePath)!,
-            { entity, like },
-          )),
-        );
-      }
-      return statements;
-    } finally {
-      await runner.release();
+  /** What is missing, as the runner's session sees it: nothing for tables that are there with every column of their entity. */
+  async statements(runner: QueryRunner, tables: readonly ShadowTable[], { entities, like }: ShadowModel): Promise<readonly string[]> {
+    const statements: string[] = [];
+    for (const entity of entities) {
+      const { tablePath } = this.dataSource.getMetadata(entity);
+      statements.push(
+        ...(await this.statementsOf(
+          runner,
+          tables.find(({ live }) => live === tablePath)!,
+          { entity, like },
+        )),
+      );
     }
+    return statements;
   }
 
   private async statementsOf(
@@ -69,26 +64,19 @@ export class ShadowDdl {
   }
 
   /** What the swap needs, where the application's own user may not change tables. */
-  async rights(tables: readonly ShadowTable[]): Promise<readonly string[]> {
-    const runner = this.dataSource.createQueryRunner();
-    try {
-      const quoted = (path: string): string => quotedPath(this.dataSource, path);
-      if (dialectOf(this.dataSource) === 'postgres') {
-        const [row] = (await runner.query('SELECT quote_ident(current_user::text) AS name, quote_ident(current_schema()::text) AS schema')) as { name: string; schema: string }[];
-        const owners = tables.flatMap(({ live, shadow }) => [live, shadow]).map((path) => `ALTER TABLE ${quoted(path)} OWNER TO ${row!.name}`);
-        return [...owners, `GRANT CREATE ON SCHEMA ${row!.schema} TO ${row!.name}`];
-      }
-      const [row] = (await runner.query('SELECT CURRENT_USER() AS name')) as { name: string }[];
-      const user = row!.name
-        .split('@')
-        .map((part) => `'${part}'`)
-        .join('@');
-      return tables.flatMap(({ live, old, shadow }) =>
-        [live, shadow, old].map((path) => `GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, DROP ON ${quoted(path)} TO ${user}`),
-      );
-    } finally {
-      await runner.release();
+  async rights(runner: QueryRunner, tables: readonly ShadowTable[]): Promise<readonly string[]> {
+    const quoted = (path: string): string => quotedPath(this.dataSource, path);
+    if (dialectOf(this.dataSource) === 'postgres') {
+      const [row] = (await runner.query('SELECT quote_ident(current_user::text) AS name, quote_ident(current_schema()::text) AS schema')) as { name: string; schema: string }[];
+      const owners = tables.flatMap(({ live, shadow }) => [live, shadow]).map((path) => `ALTER TABLE ${quoted(path)} OWNER TO ${row!.name}`);
+      return [...owners, `GRANT CREATE ON SCHEMA ${row!.schema} TO ${row!.name}`];
     }
+    const [row] = (await runner.query('SELECT CURRENT_USER() AS name')) as { name: string }[];
+    const user = row!.name
+      .split('@')
+      .map((part) => `'${part}'`)
+      .join('@');
+    return tables.flatMap(({ live, old, shadow }) => [live, shadow, old].map((path) => `GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, DROP ON ${quoted(path)} TO ${user}`));
   }
 
   /** Names of indexes are a schema's on PostgreSQL: the live ones are taken until the swap. */

@@ -1,7 +1,7 @@
 import type { Type } from '@nestjs/common';
 import type { DataSource } from 'typeorm';
 import { TandemError } from '../../kernel/errors.js';
-import { type Rebuild, ShadowTables, type ShadowTable, type SwapRequest, type SwapResult } from '../../read/projection/rebuild/rebuild-store.js';
+import { type Rebuild, type ShadowModel, ShadowTables, type ShadowTable, type SwapRequest, type SwapResult } from '../../read/projection/rebuild/rebuild-store.js';
 import type { RowStore } from '../../read/projection/row-store.js';
 import { acquire } from './acquire.js';
 import { dialectOf } from './driver-link.js';
@@ -9,12 +9,13 @@ import { missingRows } from './missing-rows.js';
 import { MySqlSwap } from './mysql-swap.js';
 import { PostgresSwap } from './postgres-swap.js';
 import { quotedPath } from './quoted-path.js';
+import { lockForDdl } from './rebuild-lock.js';
 import { TypeOrmRowStore } from './row-store.js';
 import { ShadowDdl } from './shadow-ddl.js';
 import { shadowNames } from './shadow-names.js';
 import { hindrances } from './shadow-hindrances.js';
 import type { Shadows } from './shadow-manager.js';
-import { sqlOutside } from './sql.js';
+import { type Sql, sqlOutside } from './sql.js';
 import { isRetryable } from './sql-errors.js';
 import type { TableNames } from './table-names.js';
 
@@ -50,15 +51,38 @@ export class TypeOrmShadowTables extends ShadowTables {
     });
   }
 
-  override async create(tables: readonly ShadowTable[], entities: readonly Type[], like: 'table' | 'entity'): Promise<void> {
-    const statements = await this.ddl.statements(tables, entities, like);
-    await sqlOutside(this.dataSource, async (sql) => {
-      for (const statement of statements) await sql.query(statement);
-    });
+  /** Of several workers that look and then make the same table, all but one would fail. On PostgreSQL the rebuild's row is the lock. */
+  override async create(rebuild: Rebuild, model: ShadowModel): Promise<boolean> {
+    const session = await acquire(this.dataSource, 'worker');
+    const isMySql = session.dialect === 'mysql';
+    try {
+      if (!isMySql) await session.begin('write');
+      if (!(await (isMySql ? lockForDdl(session, rebuild, this.tables) : this.lockRow(session, rebuild)))) return false;
+      for (const statement of await this.ddl.statements(session.runner, rebuild.tables, model)) await session.query(statement);
+      await session.commit();
+      return true;
+    } finally {
+      await session.rollback();
+      if (isMySql) session.spoil('its settings are those of DDL');
+      await session.release();
+    }
   }
 
-  override async script(tables: readonly ShadowTable[], entities: readonly Type[], like: 'table' | 'entity'): Promise<readonly string[]> {
-    return [...(await this.ddl.statements(tables, entities, like)), ...(await this.ddl.rights(tables))];
+  private async lockRow(sql: Sql, { consumer, generation }: Rebuild): Promise<boolean> {
+    const rows = await sql.query<unknown[]>(`SELECT 1 AS mine FROM ${this.tables.rebuild} WHERE consumer = ? AND generation = ? AND state = 'creating' FOR UPDATE SKIP LOCKED`, [
+      consumer,
+      generation,
+    ]);
+    return rows.length > 0;
+  }
+
+  override async script(tables: readonly ShadowTable[], model: ShadowModel): Promise<readonly string[]> {
+    const runner = this.dataSource.createQueryRunner();
+    try {
+      return [...(await this.ddl.statements(runner, tables, model)), ...(await this.ddl.rights(runner, tables))];
+    } finally {
+      await runner.release();
+    }
   }
 
   override rows(tables: readonly ShadowTable[], entities: readonly Type[]): RowStore {

@@ -149,7 +149,7 @@ export class Projections {
     await this.refuseHindered(projection);
     const [running] = await this.rebuilds.list(name);
     const tables = running?.tables ?? (await this.nextTables(projection));
-    const statements = await this.shadows.script(tables, projection.entities, projection.rebuildLike);
+    const statements = await this.shadows.script(tables, { entities: projection.entities, like: projection.rebuildLike });
     return statements.map((statement) => `${statement};\n`).join('');
   }
 

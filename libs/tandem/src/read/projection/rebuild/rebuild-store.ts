@@ -22,6 +22,13 @@ export interface ShadowTable {
   readonly old: string;
 }
 
+/** What shadow tables look like. */
+export interface ShadowModel {
+  readonly entities: readonly Type[];
+  /** Copies of the live ones, or as the entity would have them. */
+  readonly like: 'table' | 'entity';
+}
+
 /** What an operator has allowed. */
 export interface Allowed {
   readonly deadLetters: boolean;
@@ -98,11 +105,11 @@ export abstract class ShadowTables {
   /** Why these tables cannot be rebuilt: foreign keys, triggers, and the like. */
   abstract problems(entities: readonly Type[]): Promise<readonly string[]>;
 
-  /** Makes what is missing of them; tables that somebody has prepared stay as they are. @throws TANDEM_REBUILD_REFUSED */
-  abstract create(tables: readonly ShadowTable[], entities: readonly Type[], like: 'table' | 'entity'): Promise<void>;
+  /** Makes what is missing of them; tables that somebody has prepared stay as they are. False: another worker is at it, or its state is no longer `creating`. @throws TANDEM_REBUILD_REFUSED */
+  abstract create(rebuild: Rebuild, model: ShadowModel): Promise<boolean>;
 
   /** The statements that `create` would send, and the rights that the swap needs. */
-  abstract script(tables: readonly ShadowTable[], entities: readonly Type[], like: 'table' | 'entity'): Promise<readonly string[]>;
+  abstract script(tables: readonly ShadowTable[], model: ShadowModel): Promise<readonly string[]>;
 
   /** Rows of the entities in their shadow tables. */
   abstract rows(tables: readonly ShadowTable[], entities: readonly Type[]): RowStore;

@@ -144,7 +144,7 @@ export class RebuildWorkers {
   private async create(consumer: ProjectionConsumer, rebuild: Rebuild): Promise<StepOutcome> {
     const { shadows, units } = this.ports;
     try {
-      await shadows.create(rebuild.tables, consumer.entities, consumer.rebuildLike);
+      if (!(await shadows.create(rebuild, { entities: consumer.entities, like: consumer.rebuildLike }))) return 'idle';
     } catch (error) {
       if (units.isTransient(error)) throw error;
       await this.block(rebuild, error);
