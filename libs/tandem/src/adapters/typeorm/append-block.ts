@@ -8,6 +8,8 @@ import type { AppendedEvent, PendingEvent, StoredEvent } from '../../events/even
 import { TandemError } from '../../kernel/errors.js';
 import { type AppendRequest, checkVersions, conflictOf, countsOf, isNew, keyOf, numbered, raisedJobs, type ShardCount, targetsOf, type Target } from './append.js';
 import { expressionsOf } from './dialect.js';
+import { block, hadEnded, signalOf } from './block.js';
+import { endTexts, staleIn } from './job-ends.js';
 import { numberTexts } from './job-sequences.js';
 import type { BoundText, Sql } from './sql.js';
 import { driverErrorOf } from './sql-errors.js';
@@ -20,8 +22,8 @@ const MAX_STREAMS = 10;
 const MAX_JOBS = 50;
 const MAX_BYTES = 1024 * 1024;
 
-export function fitsInBlock({ events, outcomes, jobs = [] }: AppendRequest): boolean {
-  if (jobs.length > MAX_JOBS || events.length > MAX_EVENTS || new Set(events.map(({ tenant, stream }) => keyOf(tenant, stream))).size > MAX_STREAMS) return false;
+export function fitsInBlock({ events, outcomes, jobs = [], ended = [] }: AppendRequest): boolean {
+  if (jobs.length + ended.length > MAX_JOBS || events.length > MAX_EVENTS || new Set(events.map(({ tenant, stream }) => keyOf(tenant, stream))).size > MAX_STREAMS) return false;
   const ofEvents = events.reduce((bytes, { payload, metadata }) => bytes + payload.length + metadata.length, 0);
   return outcomes.reduce((bytes, { result }) => bytes + result.length, ofEvents) <= MAX_BYTES;
 }
@@ -70,10 +72,10 @@ interface Append extends Required<AppendRequest> {
   readonly tables: TableNames;
 }
 
-function appendOf({ events, outcomes, jobs = [] }: AppendRequest, tables: TableNames): Append {
+function appendOf({ events, outcomes, jobs = [], ended = [] }: AppendRequest, tables: TableNames): Append {
   const targets = targetsOf(events);
   const shards = countsOf(targets, jobs);
-  return { events, outcomes, jobs, targets, streams: [...targets.values()], shards, heads: shards.map((_, i) => `h${i}`).join(', '), tables };
+  return { events, outcomes, jobs, ended, targets, streams: [...targets.values()], shards, heads: shards.map((_, i) => `h${i}`).join(', '), tables };
 }
 
 const firstNumbers = ({ shards }: Append, told: Told): Map<number, number> => new Map(shards.map(({ shard, events }, i) => [shard, Number(told[`h${i}`]) - events + 1]));
@@ -84,27 +86,29 @@ async function sent(append: Append, send: SendBlock, last: string): Promise<Told
     const [rows] = (await send(text, params)) as [readonly Told[]];
     return rows[0]!;
   } catch (error) {
-    throw refusalOf(error, append) ?? conflictOf(error, append.streams, append.tables) ?? error;
+    const said = signalOf(error);
+    throw staleIn(said, append.ended) ?? refusalOf(said, append) ?? outOfRange(error, append) ?? conflictOf(error, append.streams, append.tables) ?? error;
   }
 }
 
-/** Outside of a transaction each statement would commit by itself. */
-const REFUSE_OUTSIDE = "IF NOT @@in_transaction THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'tandem.outside'; END IF;";
 /** The overflow is an error in every SQL mode. */
 const RAISED_OR_ERROR = 'IF(ROW_COUNT() = 1, LAST_INSERT_ID(), ~0 + 1)';
 
 function blockOf(append: Append, last: string): BoundText {
-  const { events, jobs, shards, streams, tables } = append;
+  const { ended, events, jobs, shards, streams, tables } = append;
   const params: unknown[] = [];
   const numbers = [...shards.map((_, i) => `h${i}`), ...streams.map((_, i) => `v${i}`)].join(', ');
-  const parts = [`${numbers && `DECLARE ${numbers} BIGINT DEFAULT 0; `}DECLARE clock DATETIME(6); ${REFUSE_OUTSIDE}`];
+  const parts: string[] = [];
+  const put = (texts: readonly BoundText[]): void => {
+    parts.push(...texts.map(({ text }) => `${text};`));
+    params.push(...texts.flatMap((each) => each.params));
+  };
+  // Before the shards: their locks are the last ones.
+  put(endTexts(ended, tables));
   shards.forEach((count, i) => {
     parts.push(`UPDATE ${tables.shard} SET head = LAST_INSERT_ID(head + ${count.events})${raisedJobs(count)} WHERE shard = ${count.shard};`, `SET h${i} = ${RAISED_OR_ERROR};`);
   });
-  for (const { text, params: own } of numberTexts(jobs, tables)) {
-    parts.push(`${text};`);
-    params.push(...own);
-  }
+  put(numberTexts(jobs, tables));
   // By SELECT, not SET: that one would lock what it reads, and wait for whoever has appended beside these streams in the index.
   const read = new Map([['clock', 'UTC_TIMESTAMP(6)']]);
   // A stream that is to be new needs no look: its version 1 is there already, or it is not.
@@ -124,7 +128,7 @@ function blockOf(append: Append, last: string): BoundText {
   });
   if (events.length > 0) parts.push(insertOf(append, params));
   parts.push(...completionOf(append, params), last);
-  return { text: `BEGIN NOT ATOMIC ${parts.join(' ')} END`, params };
+  return { text: block(parts.join(' '), `${numbers && `DECLARE ${numbers} BIGINT DEFAULT 0; `}DECLARE clock DATETIME(6); `), params };
 }
 
 /** Here the positions are only known to the block. */
@@ -164,20 +168,18 @@ function allowedBefore(events: readonly PendingEvent[]): readonly number[] | und
   return allowed;
 }
 
-const hadEnded = (cause?: unknown): TandemError => new TandemError('TANDEM_UNIT_OF_WORK_DOOMED', 'The transaction had ended before its append', { cause });
-
 const OUT_OF_RANGE = 1690;
 
-/** What an error of the block itself says. */
-function refusalOf(error: unknown, { streams, shards, tables }: Append): TandemError | undefined {
-  const { errno, sqlState, message = '' } = driverErrorOf(error) as { errno?: number; sqlState?: string; message?: string };
-  if (errno === OUT_OF_RANGE) {
-    const numbers = shards.map(({ shard }) => shard).join(', ');
-    return new TandemError('TANDEM_SCHEMA_OUTDATED', `${tables.shard} has no row for shard ${numbers}`, { cause: error });
-  }
-  if (sqlState === '45000' && message.includes('tandem.outside')) return hadEnded(error);
-  const [, i, version] = (sqlState === '45000' && /tandem\.version:(\d+):(\d+)/.exec(message)) || [];
-  return i === undefined ? undefined : conflictAt(streams[Number(i)]!, Number(version));
+function outOfRange(error: unknown, { shards, tables }: Append): TandemError | undefined {
+  if ((driverErrorOf(error) as { errno?: number }).errno !== OUT_OF_RANGE) return undefined;
+  const numbers = shards.map(({ shard }) => shard).join(', ');
+  return new TandemError('TANDEM_SCHEMA_OUTDATED', `${tables.shard} has no row for shard ${numbers}`, { cause: error });
+}
+
+/** What a block's signal says of its streams. */
+function refusalOf(said: string | undefined, { streams }: Append): TandemError | undefined {
+  const [what, i, version] = said?.split(':') ?? [];
+  return what === 'version' ? conflictAt(streams[Number(i)]!, Number(version)) : undefined;
 }
 
 function conflictAt(target: Target, version: number): TandemError {

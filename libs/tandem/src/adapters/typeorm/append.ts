@@ -8,7 +8,9 @@ import type { DataSource } from 'typeorm';
 import type { CommandOutcome } from '../../events/command-outcome.js';
 import { shardOf, type PendingEvent, type StoredEvent } from '../../events/event-log.js';
 import { isTandemError, OptimisticConcurrencyError, TandemError } from '../../kernel/errors.js';
+import type { JobTicket } from '../../jobs/job-store.js';
 import { closeHoles } from './close-holes.js';
+import { writeEnds } from './job-ends.js';
 import { jobCounts, type SequencedJob, writeNumbers } from './job-sequences.js';
 import { expressionsOf } from './dialect.js';
 import { insertEvents } from './insert-events.js';
@@ -35,10 +37,13 @@ export interface AppendRequest {
   readonly outcomes: readonly CommandOutcome[];
   /** They take their numbers of the same shards: they are in sequences. Default none. */
   readonly jobs?: readonly SequencedJob[];
+  /** Jobs that end with it. Default none. */
+  readonly ended?: readonly JobTicket[];
 }
 
-export async function append(sql: Sql, { events, outcomes, jobs = [] }: AppendRequest, { dataSource, tables }: Place): Promise<readonly StoredEvent[]> {
+export async function append(sql: Sql, { events, outcomes, jobs = [], ended = [] }: AppendRequest, { dataSource, tables }: Place): Promise<readonly StoredEvent[]> {
   const targets = targetsOf(events);
+  await writeEnds(sql, ended, tables);
   const seqs = await takeNumbers(sql, countsOf(targets, jobs), { dataSource, tables });
   await writeNumbers(sql, jobs, tables);
   if (events.length === 0) {

@@ -72,7 +72,7 @@ export class ConnectionPools {
   private readonly own = new Map<ConnectionUse, OwnPool>();
   private readonly holders = new Set<Holder>();
   private closing = false;
-  private isMariaDb = false;
+  private mariaDb = false;
   private readonly places: Readonly<Record<ConnectionUse, PoolPlace>> = {
     command: this.newPlace('command'),
     query: this.newPlace('query'),
@@ -90,9 +90,14 @@ export class ConnectionPools {
     this.settings = { ...this.settings, ...Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined)) };
   }
 
-  /** What `VERSION()` answered. Only MariaDB tells a block of statements whether it runs in a transaction, which the append asks. */
+  /** What `VERSION()` answered, when the data source was initialized. */
   noticeServer(version: string): void {
-    this.isMariaDb = version.includes('MariaDB');
+    this.mariaDb = version.includes('MariaDB');
+  }
+
+  /** It shares a dialect with MySQL, but only MariaDB has blocks of statements, and tells one whether it runs in a transaction. */
+  get isMariaDb(): boolean {
+    return this.mariaDb;
   }
 
   /** How many connections who takes one for this use may have out at once, with those who share the pool. */

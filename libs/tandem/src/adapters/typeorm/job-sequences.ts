@@ -6,15 +6,12 @@
  */
 import { shardOf } from '../../events/event-log.js';
 import type { DelayedTicket, NewJob } from '../../jobs/job-store.js';
-import type { Unit } from '../../kernel/unit-of-work.js';
 import { expressionsOf } from './dialect.js';
 import { slices } from './insert-chunks.js';
+import { LastActs } from './last-acts.js';
 import type { BoundText, Sql } from './sql.js';
 import type { TableNames } from './table-names.js';
 
-const SEQUENCED = Symbol('tandem:sequenced-jobs');
-const NUMBERED = Symbol('tandem:numbered-jobs');
-const NUMBERING = Symbol('tandem:numbering');
 const NUMBERED_AT_ONCE = 500;
 const RELEASED_AT_ONCE = 200;
 
@@ -23,26 +20,11 @@ export interface SequencedJob {
   readonly shard: number;
 }
 
-/** A savepoint that is rolled back takes its jobs, and with them their numbers. @param numbering numbers those that were not numbered with events. */
-export function numberAtCommit(unit: Unit, jobs: readonly NewJob[], numbering: (unit: Unit) => Promise<void>): void {
-  if (jobs.length === 0) return;
-  unit.notes.set(NUMBERING, numbering);
-  for (const { id, sequenceKey } of jobs) unit.add(SEQUENCED, { id, shard: shardOf('', sequenceKey!) } satisfies SequencedJob);
-}
+/** Without numbers yet. */
+export const sequencedJobs = new LastActs<SequencedJob>('sequenced-jobs');
 
-/** Those that have no number yet; whoever asks numbers them. */
-export function takeUnnumbered(unit: Unit): readonly SequencedJob[] {
-  const jobs = unit.listOf<SequencedJob>(SEQUENCED);
-  const from = (unit.notes.get(NUMBERED) as number | undefined) ?? 0;
-  if (jobs.length > from) unit.notes.set(NUMBERED, jobs.length);
-  return jobs.slice(from);
-}
-
-/** The last act of a unit, where its events have not taken these jobs along. */
-export function numberingOf(unit: Unit): ((unit: Unit) => Promise<void>) | undefined {
-  const numbering = unit.notes.get(NUMBERING) as ((unit: Unit) => Promise<void>) | undefined;
-  return numbering && unit.listOf(SEQUENCED).length > ((unit.notes.get(NUMBERED) as number | undefined) ?? 0) ? numbering : undefined;
-}
+export const sequenced = (jobs: readonly NewJob[]): SequencedJob[] =>
+  jobs.flatMap(({ id, sequenceKey }) => (sequenceKey === null ? [] : [{ id, shard: shardOf('', sequenceKey) }]));
 
 /** How many numbers each shard gives. */
 export function jobCounts(jobs: readonly SequencedJob[]): Map<number, number> {

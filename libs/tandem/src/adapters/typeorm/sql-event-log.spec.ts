@@ -1,12 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Connection as MysqlConnection } from 'mysql2';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import { sqlBackends } from '../../../../../test/support/backends.js';
-import { emptyTandem, tandemDatabase, type TandemDatabase } from '../../../../../test/support/tandem-database.js';
+import { emptyTandem, sqlWays, tandemDatabase, type TandemDatabase } from '../../../../../test/support/tandem-database.js';
 import type { EventKey, ExpectedVersion, PendingEvent, StoredEvent } from '../../events/event-log.js';
 import { newId } from '../../kernel/new-id.js';
 import { append as appendEvents } from './append.js';
-import { poolsOf } from './acquire.js';
 import { SqlEventLog } from './sql-event-log.js';
 import { managerOf, sqlOf, sqlOutside, type Sql } from './sql.js';
 
@@ -21,13 +19,7 @@ const pending = (stream: string, expected: ExpectedVersion = 'any'): PendingEven
   expected,
 });
 
-/** MariaDB appends in one block; told that it is MySQL, it goes statement by statement. */
-const ways = sqlBackends().flatMap((backend) => [
-  { backend, name: backend.name, asMysql: false },
-  ...(backend.dialect === 'mysql' ? [{ backend, name: `${backend.name} as MySQL`, asMysql: true }] : []),
-]);
-
-describe.each(ways)('SqlEventLog on $name', ({ backend, asMysql }) => {
+describe.each(sqlWays())('SqlEventLog on $name', ({ backend, asMysql }) => {
   let db: TandemDatabase;
   let log: SqlEventLog;
 
@@ -39,12 +31,8 @@ describe.each(ways)('SqlEventLog on $name', ({ backend, asMysql }) => {
   };
 
   beforeAll(async () => {
-    db = await tandemDatabase(backend);
+    db = await tandemDatabase(backend, { asMysql });
     log = new SqlEventLog(db.dataSource, db.tables);
-    if (asMysql) {
-      Object.assign(log, { isMariaDb: false });
-      poolsOf(db.dataSource).configure({ commandPoolSize: 0 });
-    }
   });
   afterAll(() => db.drop());
   beforeEach(() => emptyTandem(db));
@@ -109,11 +97,9 @@ describe.each(ways)('SqlEventLog on $name', ({ backend, asMysql }) => {
     });
 
     it.runIf(asMysql)('leaves no hole either where the pool has one connection', async () => {
-      const small = await tandemDatabase(backend, { poolSize: 1 });
+      const small = await tandemDatabase(backend, { poolSize: 1, asMysql });
       try {
         const own = new SqlEventLog(small.dataSource, small.tables);
-        Object.assign(own, { isMariaDb: false });
-        poolsOf(small.dataSource).configure({ commandPoolSize: 0 });
         const doomed = small.units.run(
           async (unit) => {
             await sqlOf(unit).query('SELECT 1');

@@ -20,6 +20,7 @@ import {
 import type { CommandOutcome } from '../../events/command-outcome.js';
 import { TandemError } from '../../kernel/errors.js';
 import { currentUnit, type Unit } from '../../kernel/unit-of-work.js';
+import { poolsOf } from './acquire.js';
 import { append, type AppendRequest } from './append.js';
 import { appendBlock, appendLastBlock, fitsInBlock, refuseOutsideTransaction } from './append-block.js';
 import { closeHoles } from './close-holes.js';
@@ -27,7 +28,8 @@ import { countWaiting } from './count-waiting.js';
 import { expressionsOf } from './dialect.js';
 import { eventsAt } from './events-at.js';
 import { slices } from './insert-chunks.js';
-import { takeUnnumbered } from './job-sequences.js';
+import { endingJobs } from './job-ends.js';
+import { sequencedJobs } from './job-sequences.js';
 import { readStream } from './read-stream.js';
 import { repeated } from './repeated.js';
 import { commitWith, sqlAt, sqlOf, type Dialect, type Sql } from './sql.js';
@@ -73,8 +75,6 @@ function selected(dialect: Dialect, inline: InlineTexts | undefined): { readonly
 
 /** The log on MySQL, MariaDB and PostgreSQL. */
 export class SqlEventLog extends EventLog {
-  private isMariaDb: boolean | undefined;
-
   constructor(
     private readonly dataSource: DataSource,
     private readonly tables: TableNames,
@@ -83,33 +83,30 @@ export class SqlEventLog extends EventLog {
   }
 
   async append(unit: Unit, events: readonly PendingEvent[], outcomes: readonly CommandOutcome[] = []): Promise<readonly StoredEvent[]> {
-    return events.length + outcomes.length === 0 ? [] : this.appendAll(unit, { events, outcomes, jobs: takeUnnumbered(unit) });
+    return events.length + outcomes.length === 0 ? [] : this.appendAll(unit, this.requestOf(unit, events, outcomes));
+  }
+
+  override async appendLast(unit: Unit, events: readonly PendingEvent[], outcomes: readonly CommandOutcome[] = []): Promise<readonly AppendedEvent[]> {
+    if (events.length + outcomes.length === 0) return [];
+    const request = this.requestOf(unit, events, outcomes);
+    if (!this.hasBlocks || !fitsInBlock(request)) return this.appendAll(unit, request);
+    return appendLastBlock((text, params) => commitWith(unit, text, params), request, this.tables);
+  }
+
+  private requestOf(unit: Unit, events: readonly PendingEvent[], outcomes: readonly CommandOutcome[]): AppendRequest {
+    return { events, outcomes, jobs: sequencedJobs.take(unit), ended: endingJobs.take(unit) };
   }
 
   private async appendAll(unit: Unit, request: AppendRequest): Promise<readonly StoredEvent[]> {
     const sql = sqlOf(unit);
     const place = { dataSource: this.dataSource, tables: this.tables };
-    const onMariaDb = await this.onMariaDb(sql);
-    if (onMariaDb && request.events.length > 0 && fitsInBlock(request)) return appendBlock(sql, request, this.tables);
-    if (onMariaDb) await refuseOutsideTransaction(sql);
+    if (this.hasBlocks && request.events.length > 0 && fitsInBlock(request)) return appendBlock(sql, request, this.tables);
+    if (this.hasBlocks) await refuseOutsideTransaction(sql);
     return append(sql, request, place);
   }
 
-  override async appendLast(unit: Unit, events: readonly PendingEvent[], outcomes: readonly CommandOutcome[] = []): Promise<readonly AppendedEvent[]> {
-    if (events.length + outcomes.length === 0) return [];
-    const request = { events, outcomes, jobs: takeUnnumbered(unit) };
-    if (!fitsInBlock(request) || !(await this.onMariaDb(sqlOf(unit)))) return this.appendAll(unit, request);
-    return appendLastBlock((text, params) => commitWith(unit, text, params), request, this.tables);
-  }
-
-  /** MySQL and MariaDB share a dialect. Asked once. */
-  private async onMariaDb(sql: Sql): Promise<boolean> {
-    if (sql.dialect === 'postgres') return false;
-    if (this.isMariaDb === undefined) {
-      const [row] = await sql.query<{ version: string }[]>('SELECT VERSION() AS version');
-      this.isMariaDb = row!.version.includes('MariaDB');
-    }
-    return this.isMariaDb;
+  private get hasBlocks(): boolean {
+    return poolsOf(this.dataSource).isMariaDb;
   }
 
   async heads(unit?: Unit, shards?: readonly number[]): Promise<Heads> {

@@ -1,15 +1,16 @@
 import type { DataSource } from 'typeorm';
 import { JobStore, type ChangedJob, type ClaimedJob, type DelayedTicket, type JobState, type JobSummary, type JobTicket, type NewJob } from '../../jobs/job-store.js';
-import { TandemError } from '../../kernel/errors.js';
 import type { Unit } from '../../kernel/unit-of-work.js';
+import { poolsOf } from './acquire.js';
 import { countsOf, takeNumbers } from './append.js';
 import { expressionsOf } from './dialect.js';
 import { slices } from './insert-chunks.js';
 import { grouped } from './grouped.js';
 import { insertJobs } from './insert-jobs.js';
+import { endingJobs, endLast, staleJob } from './job-ends.js';
 import { claimJobs, completeJobs } from './job-groups.js';
 import { discardJob, rescheduleJob } from './job-changes.js';
-import { numberAtCommit, releaseHeads, takeUnnumbered, writeNumbers } from './job-sequences.js';
+import { releaseHeads, sequenced, sequencedJobs, writeNumbers } from './job-sequences.js';
 import { repeated } from './repeated.js';
 import { shortText } from './short-text.js';
 import { sqlOf, sqlOutside, type Sql } from './sql.js';
@@ -51,13 +52,12 @@ export class SqlJobStore extends JobStore {
   async insert(unit: Unit, jobs: readonly NewJob[]): Promise<readonly JobTicket[]> {
     const tickets = await insertJobs(sqlOf(unit), jobs, this.tables);
     const inserted = new Set(tickets.map(({ id }) => id));
-    const sequenced = jobs.filter(({ id, sequenceKey }) => sequenceKey !== null && inserted.has(id));
-    numberAtCommit(unit, sequenced, (own) => this.number(own));
+    sequencedJobs.add(unit, sequenced(jobs.filter(({ id }) => inserted.has(id))), (own) => this.number(own));
     return tickets;
   }
 
   private async number(unit: Unit): Promise<void> {
-    const jobs = takeUnnumbered(unit);
+    const jobs = sequencedJobs.take(unit);
     await takeNumbers(sqlOf(unit), countsOf(new Map(), jobs), { dataSource: this.dataSource, tables: this.tables });
     await writeNumbers(sqlOf(unit), jobs, this.tables);
   }
@@ -70,15 +70,20 @@ export class SqlJobStore extends JobStore {
   claim(ticket: JobTicket, leaseMs: number): Promise<ClaimedJob | undefined> {
     let claim = this.claims.get(leaseMs);
     if (!claim) {
-      claim = grouped(AT_ONCE, (tickets) => this.alone((sql) => claimJobs(sql, tickets, leaseMs, this.tables)));
+      claim = grouped(AT_ONCE, (tickets) => this.alone((sql) => claimJobs(sql, { tickets, leaseMs, hasBlocks: this.hasBlocks }, this.tables)));
       this.claims.set(leaseMs, claim);
     }
     return claim(ticket);
   }
 
+  private get hasBlocks(): boolean {
+    return poolsOf(this.dataSource).isMariaDb;
+  }
+
   async complete(ticket: JobTicket, unit?: Unit): Promise<void> {
+    if (unit && this.hasBlocks) return endingJobs.add(unit, [ticket], (own) => endLast(own, this.tables));
     const isDone = unit ? (await completeJobs(sqlOf(unit), [ticket], this.tables))[0] : await this.completion(ticket);
-    if (!isDone) throw new TandemError('TANDEM_JOB_STALE', `Job ${ticket.id} is no longer in run ${ticket.epoch}`);
+    if (!isDone) throw staleJob(ticket);
   }
 
   async fail(ticket: JobTicket, error: string, retryInMs: number | undefined): Promise<JobTicket | undefined> {
