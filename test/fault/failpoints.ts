@@ -24,7 +24,9 @@ const CLAIM = /FROM tandem_checkpoint WHERE .* FOR UPDATE/;
 const CHECKPOINT = /^UPDATE tandem_checkpoint SET seq/;
 const BLOCK = /^BEGIN NOT ATOMIC /;
 const LAST_BLOCK = /^BEGIN NOT ATOMIC [^]*COMMIT; END$/;
-const JOB_DONE = /^UPDATE tandem_job SET state = 'done'/;
+const JOB_CLAIM = /^(BEGIN NOT ATOMIC )?UPDATE tandem_job SET state = 'running'/;
+/** In a statement of its own, in an append, or with COMMIT. */
+const JOB_DONE = /\bUPDATE tandem_job SET state = 'done'/;
 const FREEZE = /^UPDATE tandem_rebuild SET state = 'swapping'/;
 const LIVE = /^UPDATE tandem_consumer SET live_generation/;
 const READ_ROWS = /^(INSERT INTO|UPDATE) `?fault_(trail|total|journal|order_view)/;
@@ -71,13 +73,14 @@ export const FAILPOINTS: readonly Failpoint[] = [
   worker('schedule.after-slot', after(/^UPDATE tandem_consumer SET last_run_at/)),
   worker('letter.after-insert', after(/^INSERT INTO tandem_dead_letter/)),
   worker('letter.after-commit', after(COMMIT, /^INSERT INTO tandem_dead_letter/)),
-  worker('job.before-claim', before(/^UPDATE tandem_job SET state = 'running'/)),
-  worker('job.after-claim', after(/^UPDATE tandem_job SET state = 'running'/)),
+  worker('job.before-claim', before(JOB_CLAIM)),
+  worker('job.after-claim', after(JOB_CLAIM)),
   worker('job.after-handler'),
   worker('job.before-done', before(JOB_DONE)),
   worker('job.after-done', after(JOB_DONE)),
-  worker('job.before-commit', before(/^COMMIT$|COMMIT; END$/, JOB_DONE)),
-  worker('job.after-commit', after(/^COMMIT$|COMMIT; END$/, JOB_DONE)),
+  worker('job.after-done-with-commit', after(/UPDATE tandem_job SET state = 'done'[^]*COMMIT; END$/)),
+  worker('job.before-commit', before(COMMIT, JOB_DONE)),
+  worker('job.after-commit', after(COMMIT, JOB_DONE)),
   worker('job.before-effect'),
   worker('job.after-effect'),
   worker('job.after-turn', after(/^UPDATE tandem_job j JOIN .* SET j\.state = 'waiting'/)),

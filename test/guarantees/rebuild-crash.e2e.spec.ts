@@ -7,7 +7,7 @@ import { Charge, Open } from '../support/bank.js';
 import { type Bank, type BankPlace, bankPlace, startBank } from '../support/bank-application.js';
 import { describeServers, sqlServers } from '../support/backends.js';
 import { inLanes } from '../support/in-lanes.js';
-import type { KillAt, RebuildChild } from '../support/rebuild-child.js';
+import type { KillAt, BankChild } from '../support/bank-child.js';
 
 vi.setConfig({ testTimeout: 300_000 });
 const here = (file: string): string => fileURLToPath(new URL(file, import.meta.url));
@@ -55,10 +55,10 @@ describeServers('a worker that is killed on $name', sqlServers(), (backend) => {
     await Promise.all(started.splice(0).map(({ app }) => app.close()));
     await place.remove();
   });
-  const child = (options: Omit<RebuildChild, 'place'>): ChildProcess => {
+  const child = (options: Omit<BankChild, 'place'>): ChildProcess => {
     const { database, name, queuePrefix, redisUrl } = place;
-    const given: RebuildChild = { ...options, place: { name, queuePrefix, redisUrl, database: { url: database!.url, dataSourceOptions: database!.dataSourceOptions } } };
-    const made = fork(here('../support/run-typescript.mjs'), [here('../support/rebuild-child.ts'), JSON.stringify(given)], { execArgv: [], silent: true });
+    const given: BankChild = { ...options, place: { name, queuePrefix, redisUrl, database: { url: database!.url, dataSourceOptions: database!.dataSourceOptions } } };
+    const made = fork(here('../support/run-typescript.mjs'), [here('../support/bank-child.ts'), JSON.stringify(given)], { execArgv: [], silent: true });
     children.push(made);
     return made;
   };

@@ -1,11 +1,12 @@
-/** Several workers make the shadow tables of one rebuild at the same time. */
+/** Tables beside the live ones: made by several workers at the same time, with names that fit, and refused where something hangs on the live one. */
 import { Column, Entity, PrimaryColumn } from 'typeorm';
-import { afterAll, beforeAll, describe, it } from 'vitest';
-import { sqlServers } from '../../../../../test/support/backends.js';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type SqlBackend, sqlServers } from '../../../../../test/support/backends.js';
 import { tandemDatabase, type TandemDatabase } from '../../../../../test/support/tandem-database.js';
 import type { Rebuild, ShadowModel } from '../../read/projection/rebuild/rebuild-store.js';
 import { SqlConsumerStore } from './sql-consumer-store.js';
 import { SqlRebuildStore } from './sql-rebuild-store.js';
+import { shadowNames } from './shadow-names.js';
 import { TypeOrmShadowTables } from './shadow-tables.js';
 
 @Entity('spec_view')
@@ -17,6 +18,28 @@ class View {
 }
 
 const WORKERS = 6;
+
+/** What hangs on the live table: how it gets there, how it is told, how it goes. */
+const HANGING: Readonly<Record<SqlBackend['dialect'], [make: string, told: string, remove: string][]>> = {
+  mysql: [['CREATE TRIGGER spec_trigger BEFORE INSERT ON spec_view FOR EACH ROW SET NEW.id = NEW.id', 'trigger spec_trigger', 'DROP TRIGGER spec_trigger']],
+  postgres: [
+    [
+      'CREATE FUNCTION spec_nothing() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$; CREATE TRIGGER spec_trigger BEFORE INSERT ON spec_view FOR EACH ROW EXECUTE FUNCTION spec_nothing()',
+      'trigger spec_trigger',
+      'DROP TRIGGER spec_trigger ON spec_view',
+    ],
+    ['CREATE VIEW spec_over AS SELECT id FROM spec_view', 'view spec_over', 'DROP VIEW spec_over'],
+    ['CREATE POLICY spec_policy ON spec_view USING (true)', 'row security policy spec_policy', 'DROP POLICY spec_policy ON spec_view'],
+  ],
+};
+
+it('have names that every database takes, and that stay apart', () => {
+  const long = (end: string) => shadowNames('View', `reports.${'a_read_table_of_many_words_'.repeat(3)}${end}`, { generation: 12, live: 11 });
+  const [one, other] = [long('one'), long('other')];
+  for (const path of [one.shadow, one.old, other.shadow, other.old]) expect(path).toMatch(/^reports\.\w{1,63}$/);
+  expect(new Set([one.shadow, one.old, other.shadow, other.old])).toHaveLength(4);
+  expect(shadowNames('View', 'order_view', { generation: 3, live: 2 })).toEqual({ entity: 'View', live: 'order_view', shadow: 'order_view__g3', old: 'order_view__g2_old' });
+});
 
 describe.each(sqlServers())('shadow tables on $name', (backend) => {
   let db: TandemDatabase;
@@ -51,5 +74,22 @@ describe.each(sqlServers())('shadow tables on $name', (backend) => {
       await shadows.drop(cancelled);
       await rebuilds.forget(cancelled);
     }
+  });
+
+  it.each(HANGING[backend.dialect])('are refused because of what %s makes', async (make, told, remove) => {
+    expect(await shadows.problems([View])).toEqual([]);
+    await db.dataSource.query(make);
+    expect(await shadows.problems([View])).toEqual([`spec_view has the ${told}, which would not go over to the rebuilt table: take it away from this read table`]);
+    await db.dataSource.query(remove);
+  });
+
+  it.runIf(backend.dialect === 'postgres')('have the rights of the live one', async () => {
+    const rights = async (table: string): Promise<unknown> =>
+      db.dataSource.query(`SELECT grantee, privilege_type FROM information_schema.role_table_grants WHERE table_name = '${table}' ORDER BY 1, 2`);
+    await db.dataSource.query('GRANT SELECT ON spec_view TO PUBLIC');
+    const rebuild = await begun();
+    await made(rebuild, { entities: [View], like: 'table' });
+    expect(await rights(rebuild.tables[0]!.shadow)).toEqual(await rights('spec_view'));
+    expect(await rights('spec_view')).toContainEqual({ grantee: 'PUBLIC', privilege_type: 'SELECT' });
   });
 });

@@ -1,12 +1,13 @@
 /**
- * A worker of the bank in a process of its own that is killed (SIGKILL) before or after one of its statements: the driver is watched from outside, so that the
- * product knows nothing of it. Arguments as JSON: `{ place, settings, rebuild?, kill? }`.
+ * The bank in a process of its own that is killed (SIGKILL) before or after one of its statements: the driver is watched from outside, so that the
+ * product knows nothing of it. Its argument is a `BankChild` as JSON.
  */
 import 'reflect-metadata';
 import mysql from 'mysql2';
 import pg from 'pg';
-import { Projections } from 'nest-tandem';
+import { HistoryImport, Projections } from 'nest-tandem';
 import { type BankPlace, startBank } from './bank-application.js';
+import { legacyAccounts } from './legacy-accounts.js';
 
 export interface KillAt {
   readonly when: 'before' | 'after';
@@ -14,17 +15,21 @@ export interface KillAt {
   readonly statement: string;
   /** Only once this one was sent. */
   readonly since?: string;
+  /** Of those that match the first ones do nothing. Default 0. */
+  readonly skip?: number;
 }
 
-export interface RebuildChild {
+export interface BankChild {
   readonly place: Pick<BankPlace, 'queuePrefix' | 'redisUrl' | 'name'> & { readonly database: Pick<NonNullable<BankPlace['database']>, 'url' | 'dataSourceOptions'> };
   readonly settings: Omit<NonNullable<Parameters<typeof startBank>[1]>, 'providers' | 'without' | 'entities'>;
   /** The projection that it rebuilds at once. */
   readonly rebuild?: string;
+  /** So many accounts are imported at once. */
+  readonly legacy?: number;
   readonly kill?: KillAt;
 }
 
-const { kill, place, rebuild, settings } = JSON.parse(process.argv[2]!) as RebuildChild;
+const { kill, legacy, place, rebuild, settings } = JSON.parse(process.argv[2]!) as BankChild;
 const die = (): never => {
   process.kill(process.pid, 'SIGKILL');
   throw new Error('dead');
@@ -33,10 +38,11 @@ const die = (): never => {
 if (kill) {
   const statement = new RegExp(kill.statement);
   let armed = kill.since === undefined;
+  let left = kill.skip ?? 0;
   const seen = (text: string): 'before' | 'after' | undefined => {
     const matches = armed && statement.test(text);
     if (kill.since !== undefined && new RegExp(kill.since).test(text)) armed = true;
-    return matches ? kill.when : undefined;
+    return matches && left-- <= 0 ? kill.when : undefined;
   };
   type Query = (options: string | { sql: string }, ...rest: unknown[]) => unknown;
   const connection = (mysql as unknown as { Connection: { prototype: { query: Query } } }).Connection.prototype;
@@ -61,12 +67,10 @@ if (kill) {
 process.once('disconnect', () => process.exit());
 const bank = await startBank(place as BankPlace, settings);
 process.send!('ready');
-if (rebuild !== undefined) {
-  bank.app
-    .get(Projections)
-    .rebuild(rebuild)
-    .then(
-      () => process.send!('rebuilt'),
-      (error: unknown) => process.send!(String(error)),
-    );
-}
+const told = (work: Promise<unknown>): void =>
+  void work.then(
+    () => process.send!('done'),
+    (error: unknown) => process.send!(String(error)),
+  );
+if (rebuild !== undefined) told(bank.app.get(Projections).rebuild(rebuild));
+if (legacy !== undefined) told(bank.app.get(HistoryImport).run(legacyAccounts(legacy)));
