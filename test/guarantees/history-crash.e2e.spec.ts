@@ -43,7 +43,7 @@ describeServers('an import of history that is killed on $name', sqlServers(), (b
     let said = '';
     child.stderr!.on('data', (text) => (said += text));
     child.stdout!.on('data', (text) => (said += text));
-    child.on('message', (message) => (said += String(message)));
+    child.on('message', (message) => (said += JSON.stringify(message)));
     const [, signal] = (await once(child, 'exit')) as [unknown, string | null];
     expect(signal, said).toBe('SIGKILL');
 
