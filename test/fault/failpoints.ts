@@ -79,8 +79,6 @@ export const FAILPOINTS: readonly Failpoint[] = [
   worker('job.before-done', before(JOB_DONE)),
   worker('job.after-done', after(JOB_DONE)),
   worker('job.after-done-with-commit', after(/UPDATE tandem_job SET state = 'done'[^]*COMMIT; END$/)),
-  worker('job.before-commit', before(COMMIT, JOB_DONE)),
-  worker('job.after-commit', after(COMMIT, JOB_DONE)),
   worker('job.before-effect'),
   worker('job.after-effect'),
   worker('job.after-turn', after(/^UPDATE tandem_job j JOIN .* SET j\.state = 'waiting'/)),

@@ -114,6 +114,7 @@ export {
   type Rebuild,
   type RebuildState,
   RebuildStore,
+  type ShadowModel,
   type ShadowTable,
   ShadowTables,
   type SwapRequest,

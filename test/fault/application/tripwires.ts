@@ -17,7 +17,8 @@ interface Driver {
 
 type StatementPoint = Failpoint & { readonly statement: Statement };
 const STATEMENT_POINTS = FAILPOINTS.filter((point): point is StatementPoint => point.statement !== undefined);
-const ENDS_TRANSACTION = /^(COMMIT|ROLLBACK)$|COMMIT; END$/;
+/** What was sent before it belongs to no open transaction. */
+const ENDS_TRANSACTION = /^(COMMIT|ROLLBACK)$|^START TRANSACTION|COMMIT; END$/;
 
 export class Tripped extends Error {
   override readonly name = 'Tripped';

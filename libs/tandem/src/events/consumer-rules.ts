@@ -12,18 +12,20 @@ export interface DeclaredConsumer extends Provided {
 
 /** Mistakes in consumers, and which of them can run all the same. */
 export function checkConsumers(declared: readonly DeclaredConsumer[]): { readonly problems: string[]; readonly sound: DeclaredConsumer[] } {
-  const problems: string[] = [];
+  const problems = new Set<string>();
   const byName = new Map<string, DeclaredConsumer>();
+  const byClass = new Map<unknown, DeclaredConsumer>();
   for (const consumer of declared) {
     const own = ownProblems(consumer);
-    const first = byName.get(consumer.name);
-    const twin = first ? undefined : [...byName.values()].find(({ type }) => type === consumer.type);
-    if (twin) own.push(`${placeOf(consumer)} is both "${twin.name}" and "${consumer.name}": a class is one projection, saga or durable handler`);
+    const [first, twin] = [byName.get(consumer.name), byClass.get(consumer.type)];
     if (first) own.push(`"${consumer.name}" is the name of both ${placeOf(first)} and ${placeOf(consumer)}`);
-    problems.push(...own);
+    else if (twin && twin.name !== consumer.name)
+      own.push(`${placeOf(consumer)} is both "${twin.name}" and "${consumer.name}": a class is one projection, saga or durable handler`);
+    for (const problem of own) problems.add(problem);
+    byClass.set(consumer.type, consumer);
     if (own.length === 0) byName.set(consumer.name, consumer);
   }
-  return { problems, sound: [...byName.values()] };
+  return { problems: [...problems], sound: [...byName.values()] };
 }
 
 function ownProblems(consumer: DeclaredConsumer): string[] {

@@ -77,6 +77,7 @@ describe.each(sqlBackends())('DurableJobs on $name', (backend) => {
       message: expect.stringContaining('DurableJobs'),
     });
     expect(await store.counts()).toEqual([]);
+    await expect(db.units.run(() => jobs.retry('any'), { kind: 'consumer' })).rejects.toMatchObject({ code: 'TANDEM_EVENT_OUTSIDE_COMMAND' });
   });
 
   it('sends a parked job again, its attempts counted anew', async () => {

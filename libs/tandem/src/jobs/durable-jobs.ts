@@ -69,6 +69,7 @@ export class DurableJobs {
 
   /** A parked job waits again, its attempts counted anew. False when no parked job has this id. */
   async retry(id: string): Promise<boolean> {
+    this.refuseElsewhere();
     const tickets = await this.store.retryParked(id);
     await this.outbox.send(tickets);
     return tickets.length > 0;
@@ -98,13 +99,19 @@ export class DurableJobs {
   }
 
   private async inUnit<T>(work: (unit: Unit) => Promise<T>): Promise<T> {
+    this.refuseElsewhere();
     const unit = this.units.current;
-    if (unit?.kind === 'snapshot') throw new TandemError('TANDEM_QUERY_WROTE', 'A query handler used DurableJobs');
-    if (unit?.kind === 'consumer')
-      throw new TandemError('TANDEM_EVENT_OUTSIDE_COMMAND', 'DurableJobs was used inside a projection, a saga or a durable handler of events', {
-        next: 'Return the command from a method of a @DurableSaga: it is queued with the batch, once for each event.',
-      });
     return unit?.kind === 'write' ? work(unit) : this.units.run(work);
+  }
+
+  /** Batches are repeated, and a query changes nothing. */
+  private refuseElsewhere(): void {
+    const kind = this.units.current?.kind;
+    if (kind === 'snapshot') throw new TandemError('TANDEM_QUERY_WROTE', 'A query handler used DurableJobs');
+    if (kind !== 'consumer') return;
+    throw new TandemError('TANDEM_EVENT_OUTSIDE_COMMAND', 'DurableJobs was used inside a projection, a saga or a durable handler of events', {
+      next: 'Return the command from a method of a @DurableSaga: it is queued with the batch, once for each event.',
+    });
   }
 
   private async put(unit: Unit, job: NewJob, tries = 2): Promise<Enqueued> {

@@ -90,7 +90,7 @@ export abstract class JobStore {
   /** A short transaction of its own: epoch + 1, attempts + 1, running, lease. Undefined when the ticket is stale, or comes more than a second before the job's time by the database's clock. */
   abstract claim(ticket: JobTicket, leaseMs: number): Promise<ClaimedJob | undefined>;
 
-  /** Marks done, in the unit's transaction where given. @throws TANDEM_JOB_STALE when another run has taken over. */
+  /** Marks done, in the unit's transaction where given. TANDEM_JOB_STALE when another run has taken over: thrown here, or by the end of the unit, which then writes nothing. */
   abstract complete(ticket: JobTicket, unit?: Unit): Promise<void>;
 
   /** After a failed run: waiting again in `retryInMs`, or parked when undefined. Returns the next ticket; undefined when stale or parked. */

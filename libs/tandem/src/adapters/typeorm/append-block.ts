@@ -34,7 +34,7 @@ export async function refuseOutsideTransaction(sql: Sql): Promise<void> {
   if (Number(row!.inside) !== 1) throw hadEnded();
 }
 
-/** @throws OptimisticConcurrencyError, TANDEM_UNIT_OF_WORK_DOOMED; the driver's errors. */
+/** @throws OptimisticConcurrencyError, TANDEM_JOB_STALE, TANDEM_UNIT_OF_WORK_DOOMED; the driver's errors. */
 export async function appendBlock(sql: Sql, request: AppendRequest, tables: TableNames): Promise<readonly StoredEvent[]> {
   const append = appendOf(request, tables);
   const versions = append.streams.map((_, i) => `v${i}`).join(', ');
@@ -110,14 +110,14 @@ function blockOf(append: Append, last: string): BoundText {
   });
   put(numberTexts(jobs, tables));
   // By SELECT, not SET: that one would lock what it reads, and wait for whoever has appended beside these streams in the index.
-  const read = new Map([['clock', 'UTC_TIMESTAMP(6)']]);
+  const read = new Map(events.length > 0 ? [['clock', 'UTC_TIMESTAMP(6)']] : []);
   // A stream that is to be new needs no look: its version 1 is there already, or it is not.
   streams.forEach(({ tenant, stream, events: own }, i) => {
     if (isNew(own)) return;
     read.set(`v${i}`, `(SELECT COALESCE(MAX(version), 0) FROM ${tables.event} WHERE tenant = ? AND stream = ?)`);
     params.push(tenant, stream);
   });
-  parts.push(`SELECT ${[...read.values()].join(', ')} INTO ${[...read.keys()].join(', ')};`);
+  if (read.size > 0) parts.push(`SELECT ${[...read.values()].join(', ')} INTO ${[...read.keys()].join(', ')};`);
   streams.forEach(({ events: own }, i) => {
     const allowed = allowedBefore(own);
     if (!allowed || (isNew(own) && allowed.includes(0))) return;

@@ -70,10 +70,26 @@ describe.each(sqlWays())('the end of a job on $name', ({ asMysql, backend }) => 
     expect(await store.list('done', 10)).toHaveLength(1);
   });
 
-  it('comes after the numbers of jobs that its handler put into sequences', async () => {
+  it.each(['before', 'after'])('goes with the numbers of jobs that were put into sequences %s it', async (when) => {
     const next = newJob('order-1');
-    await handle(await running(), 0, next);
+    const ticket = await running();
+    await db.units.run(async (unit) => {
+      if (when === 'before') await store.insert(unit, [next]);
+      await store.complete(ticket, unit);
+      if (when === 'after') await store.insert(unit, [next]);
+    });
     expect((await store.release(['order-1'])).map(({ id }) => id)).toEqual([next.id]);
     expect(await store.list('done', 10)).toHaveLength(1);
+  });
+
+  it('goes with more jobs of sequences than a block takes', async () => {
+    const ticket = await running();
+    const next = Array.from({ length: 60 }, () => newJob('order-2'));
+    await db.units.run(async (unit) => {
+      await store.insert(unit, next);
+      await store.complete(ticket, unit);
+    });
+    expect((await store.release(['order-2'])).map(({ id }) => id)).toEqual([next[0]!.id]);
+    expect((await store.list('done', 10)).map(({ id }) => id)).toEqual([ticket.id]);
   });
 });

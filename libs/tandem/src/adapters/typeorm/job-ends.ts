@@ -1,14 +1,13 @@
 /**
- * MariaDB only: jobs that end with the unit their handler ran in. "Done" goes into the block that appends and commits; where nothing is appended it makes a block with COMMIT.
+ * MariaDB only: jobs that end with the unit their handler ran in. "Done" goes into the block that appends and commits, also where there is nothing to append.
  * A job that has been taken over leaves the block by SIGNAL, before COMMIT. Elsewhere "done" is a statement of its own (job-groups.ts).
  */
 import type { JobTicket } from '../../jobs/job-store.js';
 import { TandemError } from '../../kernel/errors.js';
-import type { Unit } from '../../kernel/unit-of-work.js';
-import { block, signal, signalOf } from './block.js';
+import { signal } from './block.js';
 import { completeJobs } from './job-groups.js';
 import { LastActs } from './last-acts.js';
-import { type BoundText, commitWith, type Sql } from './sql.js';
+import type { BoundText, Sql } from './sql.js';
 import type { TableNames } from './table-names.js';
 
 export const endingJobs = new LastActs<JobTicket>('ending-jobs');
@@ -35,17 +34,4 @@ export async function writeEnds(sql: Sql, jobs: readonly JobTicket[], tables: Ta
   const ended = await completeJobs(sql, jobs, tables);
   const stale = jobs.find((_, i) => !ended[i]);
   if (stale) throw staleJob(stale);
-}
-
-/** With COMMIT. @throws TANDEM_JOB_STALE, and what `commitWith` throws. */
-export async function endLast(unit: Unit, tables: TableNames): Promise<void> {
-  const jobs = endingJobs.take(unit);
-  const texts = endTexts(jobs, tables);
-  const text = block(`${texts.map((each) => `${each.text};`).join(' ')} COMMIT;`);
-  const params = texts.flatMap((each) => each.params);
-  try {
-    await commitWith(unit, text, params);
-  } catch (error) {
-    throw staleIn(signalOf(error), jobs) ?? error;
-  }
 }

@@ -27,7 +27,13 @@ interface ClaimRequest {
 }
 
 /** In the order of the tickets; undefined for one that is stale or too early, and for its twin. Each statement commits by itself; the epoch that it took is nobody else's, so the jobs can be read after it. */
-export async function claimJobs(sql: Sql, { hasBlocks, leaseMs, tickets }: ClaimRequest, tables: TableNames): Promise<readonly (ClaimedJob | undefined)[]> {
+export async function claimJobs(sql: Sql, request: ClaimRequest, tables: TableNames): Promise<readonly (ClaimedJob | undefined)[]> {
+  const claimed = await claimedRows(sql, request, tables);
+  const byRun = new Map(claimed.map((job) => [runOf(job), job]));
+  return request.tickets.map(({ id, epoch }) => take(byRun, runOf({ id, epoch: epoch + 1 })));
+}
+
+async function claimedRows(sql: Sql, { hasBlocks, leaseMs, tickets }: ClaimRequest, tables: TableNames): Promise<readonly ClaimedJob[]> {
   const { as, now, later, text } = expressionsOf(sql.dialect);
   const ids = tickets.map(({ id }) => id);
   const claimId = newId();
@@ -35,15 +41,11 @@ export async function claimJobs(sql: Sql, { hasBlocks, leaseMs, tickets }: Claim
      WHERE id IN (?) AND ((state = 'waiting' AND run_at <= ${later}) OR (state = 'running' AND run_at <= ${now})) AND ${inEpoch(tickets)}`;
   const params = [claimId, leaseMs, ids, EARLY_MS, ...epochParams(tickets)];
   const columns = `id, epoch, queue, priority, name, ${text('payload')} AS payload, ${text('metadata')} AS metadata, attempts, sequence_key AS ${as('sequenceKey')}`;
+  if (sql.dialect === 'postgres') return sql.query<ClaimedJob[]>(`${update} RETURNING ${columns}`, params);
   const select = `SELECT ${columns} FROM ${tables.job} WHERE id IN (?) AND claim_id = ?`;
-  const claimed = await (async (): Promise<readonly ClaimedJob[]> => {
-    if (sql.dialect === 'postgres') return sql.query<ClaimedJob[]>(`${update} RETURNING ${columns}`, params);
-    if (hasBlocks) return (await sql.query<[ClaimedJob[]]>(`BEGIN NOT ATOMIC ${update}; ${select}; END`, [...params, ids, claimId]))[0];
-    const { affectedRows } = await sql.query<Affected>(update, params);
-    return affectedRows === 0 ? [] : sql.query<ClaimedJob[]>(select, [ids, claimId]);
-  })();
-  const byRun = new Map(claimed.map((job) => [runOf(job), job]));
-  return tickets.map(({ id, epoch }) => take(byRun, runOf({ id, epoch: epoch + 1 })));
+  if (hasBlocks) return (await sql.query<[ClaimedJob[]]>(`BEGIN NOT ATOMIC ${update}; ${select}; END`, [...params, ids, claimId]))[0];
+  const { affectedRows } = await sql.query<Affected>(update, params);
+  return affectedRows === 0 ? [] : sql.query<ClaimedJob[]>(select, [ids, claimId]);
 }
 
 /** Marks done. In the order of the tickets: whether the run was still the job's. */

@@ -1,13 +1,15 @@
 import type { Unit } from '../../kernel/unit-of-work.js';
 
-/** Not with an append: then by itself. */
-type Alone = (unit: Unit) => Promise<void>;
-
 const ALONE = Symbol('tandem:last-acts');
 
+interface Left {
+  readonly kinds: Set<LastActs<unknown>>;
+  readonly alone: (unit: Unit) => Promise<void>;
+}
+
 /**
- * Things that a unit does last of all, before COMMIT: its append takes them along, and where nothing is appended they are done by themselves. What is added inside a savepoint
- * that is rolled back is forgotten.
+ * Things that a unit does last of all, before COMMIT or with it: its append takes them along, and where nothing is appended they are done by themselves. What is added
+ * inside a savepoint that is rolled back is forgotten.
  */
 export class LastActs<T> {
   private readonly list: symbol;
@@ -18,12 +20,13 @@ export class LastActs<T> {
     this.taken = Symbol(`tandem:${name}-taken`);
   }
 
-  /** @param alone does all that have not been taken. */
-  add(unit: Unit, acts: readonly T[], alone: Alone): void {
+  /** @param alone does all that nobody has taken, of every kind, and may commit: a unit has one. */
+  add(unit: Unit, acts: readonly T[], alone: Left['alone']): void {
     if (acts.length === 0) return;
     for (const act of acts) unit.add(this.list, act);
-    const all = (unit.notes.get(ALONE) as Map<LastActs<unknown>, Alone> | undefined) ?? new Map<LastActs<unknown>, Alone>();
-    unit.notes.set(ALONE, all.set(this, alone));
+    const left = (unit.notes.get(ALONE) as Left | undefined) ?? { kinds: new Set(), alone };
+    left.kinds.add(this);
+    unit.notes.set(ALONE, left);
   }
 
   /** Those that nobody has taken yet; whoever takes them does them. */
@@ -43,8 +46,8 @@ export class LastActs<T> {
   }
 }
 
-/** What is left to be done by itself, in order of the kinds' first acts. */
-export function lastActsOf(unit: Unit): readonly Alone[] {
-  const all = unit.notes.get(ALONE) as Map<LastActs<unknown>, Alone> | undefined;
-  return all ? [...all].filter(([acts]) => acts.isLeft(unit)).map(([, alone]) => alone) : [];
+/** What its append has not done for this unit. */
+export function lastActOf(unit: Unit): Left['alone'] | undefined {
+  const left = unit.notes.get(ALONE) as Left | undefined;
+  return left && [...left.kinds].some((kind) => kind.isLeft(unit)) ? left.alone : undefined;
 }

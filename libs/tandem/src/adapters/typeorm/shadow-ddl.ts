@@ -79,7 +79,7 @@ export class ShadowDdl {
     return tables.flatMap(({ live, old, shadow }) => [live, shadow, old].map((path) => `GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, DROP ON ${quoted(path)} TO ${user}`));
   }
 
-  /** Names of indexes are a schema's on PostgreSQL: the live ones are taken until the swap. */
+  /** Names of indexes are a schema's on PostgreSQL: the live ones are taken until the swap. CONCURRENTLY has no place in a transaction, and an empty table no need of it. */
   private renamed(table: Table, shadow: string): Table {
     const suffix = tableOf(shadow).slice(tableOf(shadow).lastIndexOf('__'));
     const own = (name: string | undefined): string | undefined => name && `${name.slice(0, 50)}${suffix}`;
@@ -87,7 +87,7 @@ export class ShadowDdl {
       name: shadow,
       engine: table.engine,
       columns: table.columns.map((column: TableColumn) => Object.assign(column.clone(), { primaryKeyConstraintName: undefined })),
-      indices: table.indices.map((index) => new TableIndex({ ...index, name: own(index.name) })),
+      indices: table.indices.map((index) => new TableIndex({ ...index, name: own(index.name), isConcurrent: false })),
       uniques: table.uniques.map((unique) => new TableUnique({ ...unique, name: own(unique.name) })),
       checks: table.checks,
     });

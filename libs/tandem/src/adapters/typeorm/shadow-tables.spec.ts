@@ -1,5 +1,5 @@
 /** Tables beside the live ones: made by several workers at the same time, with names that fit, and refused where something hangs on the live one. */
-import { Column, Entity, PrimaryColumn } from 'typeorm';
+import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type SqlBackend, sqlServers } from '../../../../../test/support/backends.js';
 import { tandemDatabase, type TandemDatabase } from '../../../../../test/support/tandem-database.js';
@@ -10,6 +10,7 @@ import { shadowNames } from './shadow-names.js';
 import { TypeOrmShadowTables } from './shadow-tables.js';
 
 @Entity('spec_view')
+@Index('spec_word', ['word'], { concurrent: true })
 class View {
   @PrimaryColumn('varchar', { length: 60 }) id!: string;
   /** The live table has not. */
@@ -74,6 +75,16 @@ describe.each(sqlServers())('shadow tables on $name', (backend) => {
       await shadows.drop(cancelled);
       await rebuilds.forget(cancelled);
     }
+  });
+
+  it('are not made again by who comes when they have been filled, and perhaps swapped', async () => {
+    const rebuild = await begun();
+    await made(rebuild, { entities: [View], like: 'table' });
+    await db.dataSource.query(`DROP TABLE ${rebuild.tables[0]!.shadow}`);
+    expect(await shadows.create(rebuild, { entities: [View], like: 'table' })).toBe(false);
+    await expect(db.dataSource.query(`SELECT id FROM ${rebuild.tables[0]!.shadow}`)).rejects.toThrow(/exist/);
+    await rebuilds.change(rebuild, ['filling'], { state: 'cancelled' });
+    await rebuilds.forget({ ...rebuild, state: 'cancelled' });
   });
 
   it.each(HANGING[backend.dialect])('are refused because of what %s makes', async (make, told, remove) => {

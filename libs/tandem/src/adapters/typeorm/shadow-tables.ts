@@ -1,5 +1,5 @@
 import type { Type } from '@nestjs/common';
-import type { DataSource } from 'typeorm';
+import type { DataSource, QueryRunner } from 'typeorm';
 import { TandemError } from '../../kernel/errors.js';
 import { type Rebuild, type ShadowModel, ShadowTables, type ShadowTable, type SwapRequest, type SwapResult } from '../../read/projection/rebuild/rebuild-store.js';
 import type { RowStore } from '../../read/projection/row-store.js';
@@ -7,6 +7,7 @@ import { acquire } from './acquire.js';
 import { dialectOf } from './driver-link.js';
 import { missingRows } from './missing-rows.js';
 import { MySqlSwap } from './mysql-swap.js';
+import type { PooledConnection } from './pooled-connection.js';
 import { PostgresSwap } from './postgres-swap.js';
 import { quotedPath } from './quoted-path.js';
 import { lockForDdl } from './rebuild-lock.js';
@@ -51,24 +52,25 @@ export class TypeOrmShadowTables extends ShadowTables {
     });
   }
 
-  /** Of several workers that look and then make the same table, all but one would fail. On PostgreSQL the rebuild's row is the lock. */
+  /** Of several workers that look and then make the same table, all but one would fail; and who comes late must not make it again when it has taken the place of the live one. */
   override async create(rebuild: Rebuild, model: ShadowModel): Promise<boolean> {
     const session = await acquire(this.dataSource, 'worker');
-    const isMySql = session.dialect === 'mysql';
+    const isMysql = session.dialect === 'mysql';
     try {
-      if (!isMySql) await session.begin('write');
-      if (!(await (isMySql ? lockForDdl(session, rebuild, this.tables) : this.lockRow(session, rebuild)))) return false;
-      for (const statement of await this.ddl.statements(session.runner, rebuild.tables, model)) await session.query(statement);
+      if (!isMysql) await session.begin('write');
+      if ((isMysql && !(await lockForDdl(session, rebuild, this.tables))) || !(await this.isCreating(session, rebuild))) return false;
+      for (const statement of await this.ddl.statements(watched(session), rebuild.tables, model)) await session.query(statement);
       await session.commit();
       return true;
     } finally {
       await session.rollback();
-      if (isMySql) session.spoil('its settings are those of DDL');
+      if (isMysql) session.spoil('its settings are those of DDL');
       await session.release();
     }
   }
 
-  private async lockRow(sql: Sql, { consumer, generation }: Rebuild): Promise<boolean> {
+  /** On PostgreSQL this is the lock. */
+  private async isCreating(sql: Sql, { consumer, generation }: Rebuild): Promise<boolean> {
     const rows = await sql.query<unknown[]>(`SELECT 1 AS mine FROM ${this.tables.rebuild} WHERE consumer = ? AND generation = ? AND state = 'creating' FOR UPDATE SKIP LOCKED`, [
       consumer,
       generation,
@@ -130,4 +132,11 @@ export class TypeOrmShadowTables extends ShadowTables {
       }),
     );
   }
+}
+
+/** Its runner, whose statements have the session's limit of time too. */
+function watched(session: PooledConnection): QueryRunner {
+  const { runner } = session;
+  const query = runner.query.bind(runner) as (...args: unknown[]) => Promise<unknown>;
+  return Object.assign(runner, { query: (text: string, ...rest: unknown[]) => session.watch(text, () => query(text, ...rest)) });
 }

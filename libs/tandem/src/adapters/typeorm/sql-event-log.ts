@@ -20,9 +20,8 @@ import {
 import type { CommandOutcome } from '../../events/command-outcome.js';
 import { TandemError } from '../../kernel/errors.js';
 import { currentUnit, type Unit } from '../../kernel/unit-of-work.js';
-import { poolsOf } from './acquire.js';
-import { append, type AppendRequest } from './append.js';
-import { appendBlock, appendLastBlock, fitsInBlock, refuseOutsideTransaction } from './append-block.js';
+import type { AppendRequest } from './append.js';
+import { appendIn, appendLastIn } from './append-ways.js';
 import { closeHoles } from './close-holes.js';
 import { countWaiting } from './count-waiting.js';
 import { expressionsOf } from './dialect.js';
@@ -32,7 +31,7 @@ import { endingJobs } from './job-ends.js';
 import { sequencedJobs } from './job-sequences.js';
 import { readStream } from './read-stream.js';
 import { repeated } from './repeated.js';
-import { commitWith, sqlAt, sqlOf, type Dialect, type Sql } from './sql.js';
+import { sqlAt, type Dialect, type Sql } from './sql.js';
 import type { TableNames } from './table-names.js';
 
 const EVENTS_AT_ONCE = 500;
@@ -76,37 +75,22 @@ function selected(dialect: Dialect, inline: InlineTexts | undefined): { readonly
 /** The log on MySQL, MariaDB and PostgreSQL. */
 export class SqlEventLog extends EventLog {
   constructor(
-    private readonly dataSource: DataSource,
-    private readonly tables: TableNames,
+    readonly dataSource: DataSource,
+    readonly tables: TableNames,
   ) {
     super();
   }
 
   async append(unit: Unit, events: readonly PendingEvent[], outcomes: readonly CommandOutcome[] = []): Promise<readonly StoredEvent[]> {
-    return events.length + outcomes.length === 0 ? [] : this.appendAll(unit, this.requestOf(unit, events, outcomes));
+    return events.length + outcomes.length === 0 ? [] : appendIn(unit, this.requestOf(unit, events, outcomes), this);
   }
 
   override async appendLast(unit: Unit, events: readonly PendingEvent[], outcomes: readonly CommandOutcome[] = []): Promise<readonly AppendedEvent[]> {
-    if (events.length + outcomes.length === 0) return [];
-    const request = this.requestOf(unit, events, outcomes);
-    if (!this.hasBlocks || !fitsInBlock(request)) return this.appendAll(unit, request);
-    return appendLastBlock((text, params) => commitWith(unit, text, params), request, this.tables);
+    return events.length + outcomes.length === 0 ? [] : appendLastIn(unit, this.requestOf(unit, events, outcomes), this);
   }
 
   private requestOf(unit: Unit, events: readonly PendingEvent[], outcomes: readonly CommandOutcome[]): AppendRequest {
     return { events, outcomes, jobs: sequencedJobs.take(unit), ended: endingJobs.take(unit) };
-  }
-
-  private async appendAll(unit: Unit, request: AppendRequest): Promise<readonly StoredEvent[]> {
-    const sql = sqlOf(unit);
-    const place = { dataSource: this.dataSource, tables: this.tables };
-    if (this.hasBlocks && request.events.length > 0 && fitsInBlock(request)) return appendBlock(sql, request, this.tables);
-    if (this.hasBlocks) await refuseOutsideTransaction(sql);
-    return append(sql, request, place);
-  }
-
-  private get hasBlocks(): boolean {
-    return poolsOf(this.dataSource).isMariaDb;
   }
 
   async heads(unit?: Unit, shards?: readonly number[]): Promise<Heads> {

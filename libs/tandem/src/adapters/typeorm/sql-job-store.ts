@@ -2,15 +2,15 @@ import type { DataSource } from 'typeorm';
 import { JobStore, type ChangedJob, type ClaimedJob, type DelayedTicket, type JobState, type JobSummary, type JobTicket, type NewJob } from '../../jobs/job-store.js';
 import type { Unit } from '../../kernel/unit-of-work.js';
 import { poolsOf } from './acquire.js';
-import { countsOf, takeNumbers } from './append.js';
+import { appendLastIn } from './append-ways.js';
 import { expressionsOf } from './dialect.js';
 import { slices } from './insert-chunks.js';
 import { grouped } from './grouped.js';
 import { insertJobs } from './insert-jobs.js';
-import { endingJobs, endLast, staleJob } from './job-ends.js';
+import { endingJobs, staleJob } from './job-ends.js';
 import { claimJobs, completeJobs } from './job-groups.js';
 import { discardJob, rescheduleJob } from './job-changes.js';
-import { releaseHeads, sequenced, sequencedJobs, writeNumbers } from './job-sequences.js';
+import { releaseHeads, sequenced, sequencedJobs } from './job-sequences.js';
 import { repeated } from './repeated.js';
 import { shortText } from './short-text.js';
 import { sqlOf, sqlOutside, type Sql } from './sql.js';
@@ -42,9 +42,14 @@ export class SqlJobStore extends JobStore {
   private readonly claims = new Map<number, (ticket: JobTicket) => Promise<ClaimedJob | undefined>>();
   private readonly completion = grouped(AT_ONCE, (tickets: readonly JobTicket[]) => this.alone((sql) => completeJobs(sql, tickets, this.tables)));
 
+  /** Where the unit appends nothing. */
+  private readonly lastAct = async (unit: Unit): Promise<void> => {
+    await appendLastIn(unit, { events: [], outcomes: [], jobs: sequencedJobs.take(unit), ended: endingJobs.take(unit) }, this);
+  };
+
   constructor(
-    private readonly dataSource: DataSource,
-    private readonly tables: TableNames,
+    readonly dataSource: DataSource,
+    readonly tables: TableNames,
   ) {
     super();
   }
@@ -52,14 +57,8 @@ export class SqlJobStore extends JobStore {
   async insert(unit: Unit, jobs: readonly NewJob[]): Promise<readonly JobTicket[]> {
     const tickets = await insertJobs(sqlOf(unit), jobs, this.tables);
     const inserted = new Set(tickets.map(({ id }) => id));
-    sequencedJobs.add(unit, sequenced(jobs.filter(({ id }) => inserted.has(id))), (own) => this.number(own));
+    sequencedJobs.add(unit, sequenced(jobs.filter(({ id }) => inserted.has(id))), this.lastAct);
     return tickets;
-  }
-
-  private async number(unit: Unit): Promise<void> {
-    const jobs = sequencedJobs.take(unit);
-    await takeNumbers(sqlOf(unit), countsOf(new Map(), jobs), { dataSource: this.dataSource, tables: this.tables });
-    await writeNumbers(sqlOf(unit), jobs, this.tables);
   }
 
   async withDedupeKey(unit: Unit, dedupeKey: string): Promise<string | undefined> {
@@ -81,7 +80,7 @@ export class SqlJobStore extends JobStore {
   }
 
   async complete(ticket: JobTicket, unit?: Unit): Promise<void> {
-    if (unit && this.hasBlocks) return endingJobs.add(unit, [ticket], (own) => endLast(own, this.tables));
+    if (unit && this.hasBlocks) return endingJobs.add(unit, [ticket], this.lastAct);
     const isDone = unit ? (await completeJobs(sqlOf(unit), [ticket], this.tables))[0] : await this.completion(ticket);
     if (!isDone) throw staleJob(ticket);
   }

@@ -5,7 +5,7 @@ import { isTandemError, TandemError, type TandemErrorCode } from '../../kernel/e
 import { currentUnit, UnitOfWork, type Unit, type UnitKind, type UnitOptions } from '../../kernel/unit-of-work.js';
 import { useFor } from './acquire.js';
 import { IdleWatch } from './idle-watch.js';
-import { lastActsOf } from './last-acts.js';
+import { lastActOf } from './last-acts.js';
 import type { NamedDataSources } from './named-data-sources.js';
 import { isStaleConnection } from './pooled-connection.js';
 import { isConnectionLost, isDiskFull, isRetryable } from './sql-errors.js';
@@ -153,7 +153,8 @@ export class TypeOrmUnitOfWork extends UnitOfWork {
       const value = await unit.perform(() => work(unit));
       if (unit.kind === 'write') for (const step of this.commitSteps) await unit.perform(() => this.stepOf(unit, step));
       if (unit.kind === 'write' && this.lastStep) await unit.perform(() => this.stepOf(unit, this.lastStep!));
-      for (const act of lastActsOf(unit)) await unit.perform(() => this.stepOf(unit, act));
+      const last = lastActOf(unit);
+      if (last) await unit.perform(() => this.stepOf(unit, last));
       unit.end();
       if (unit.isBegun) await connection.commit();
       return { ok: true, value };
