@@ -1,12 +1,21 @@
 /** Tables beside the live ones: made by several workers at the same time, with names that fit, and refused where something hangs on the live one. */
-import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
+import { Column, type DataSourceOptions, Entity, Index, PrimaryColumn } from 'typeorm';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type SqlBackend, sqlServers } from '../../../../../test/support/backends.js';
+import { startCuttingProxy } from '../../../../../test/support/cutting-proxy.js';
 import { tandemDatabase, type TandemDatabase } from '../../../../../test/support/tandem-database.js';
 import type { Rebuild, ShadowModel } from '../../read/projection/rebuild/rebuild-store.js';
+import { Clock } from '../../kernel/clock.js';
+import { NoAnswer } from '../../kernel/silent-socket.js';
+import { poolsOf } from './acquire.js';
+import { tandemMigrations } from './migrations/tandem-migrations.js';
 import { SqlConsumerStore } from './sql-consumer-store.js';
 import { SqlRebuildStore } from './sql-rebuild-store.js';
 import { shadowNames } from './shadow-names.js';
+import { driverErrorOf } from './sql-errors.js';
+import { tableNames } from './table-names.js';
+import { tandemDataSource } from './tandem-data-source.js';
+import { TypeOrmUnitOfWork } from './typeorm-unit-of-work.js';
 import { TypeOrmShadowTables } from './shadow-tables.js';
 
 @Entity('spec_view')
@@ -102,5 +111,35 @@ describe.each(sqlServers())('shadow tables on $name', (backend) => {
     await made(rebuild, { entities: [View], like: 'table' });
     expect(await rights(rebuild.tables[0]!.shadow)).toEqual(await rights('spec_view'));
     expect(await rights('spec_view')).toContainEqual({ grantee: 'PUBLIC', privilege_type: 'SELECT' });
+  });
+});
+
+describe.each(sqlServers())('shadow tables behind a network that swallows packets, on $name', (backend) => {
+  it('are looked for no longer than an answer may take, and made by a later try', { timeout: 60_000 }, async () => {
+    const database = await backend.create();
+    const proxy = await startCuttingProxy(database.url);
+    const options = { ...database.dataSourceOptions, url: proxy.url, entities: [View], migrations: tandemMigrations() } as DataSourceOptions;
+    const source = await (await tandemDataSource(options)).initialize();
+    try {
+      await source.runMigrations();
+      poolsOf(source).configure({ answerTimeoutMs: 700 });
+      await source.query('CREATE TABLE spec_view (id varchar(60) NOT NULL PRIMARY KEY)');
+      await new SqlConsumerStore(source, tableNames()).register([{ name: 'spec.view', kind: 'projection', types: [], version: 1, startFrom: 'beginning' }]);
+      const shadows = new TypeOrmShadowTables(source, tableNames());
+      const rebuild = await new SqlRebuildStore(source, tableNames()).begin({
+        ...{ consumer: 'spec.view', version: 1, allowed: { deadLetters: false, rowsWithoutEvents: false } },
+        tables: (generation) => shadows.names([View], generation),
+      });
+      proxy.silenceAt(backend.dialect === 'mysql' ? 'INFORMATION_SCHEMA' : 'information_schema', 'before');
+      const failure = await shadows.create(rebuild, { entities: [View], like: 'table' }).catch((error: unknown) => error);
+      expect(driverErrorOf(failure)).toBeInstanceOf(NoAnswer);
+      expect(new TypeOrmUnitOfWork(source, new Clock()).isTransient(failure)).toBe(true);
+      // The silent session has its lock until the server misses it.
+      await expect.poll(() => shadows.create(rebuild, { entities: [View], like: 'table' }), { timeout: 25_000 }).toBe(true);
+    } finally {
+      await source.destroy();
+      await proxy.stop();
+      await database.drop();
+    }
   });
 });
