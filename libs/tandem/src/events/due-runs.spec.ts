@@ -12,8 +12,7 @@ const SLOT = Date.UTC(2001, 1, 3, 12);
 const NAME = 'spec.view';
 
 const consumer = (waitsFor: RunCondition): Consumer => ({ name: NAME, events: [], waitsFor }) as unknown as Consumer;
-const status = (own: Partial<ConsumerStatus>): ConsumerStatus =>
-  ({ consumer: NAME, lag: 3, laggingShards: [1], lastRunAt: null, readAt: new Date(NOW), ...own }) as ConsumerStatus;
+const status = (own: Partial<ConsumerStatus>): ConsumerStatus => ({ consumer: NAME, lag: 3, laggingShards: [1], lastRunAt: null, readAt: new Date(NOW), ...own }) as ConsumerStatus;
 const dueRuns = (statuses: readonly ConsumerStatus[], oldestMs = NOW): DueRuns =>
   new DueRuns({
     store: { status: () => Promise.resolve(statuses), positions: () => Promise.resolve(new Map([[NAME, new Map()]])) } as unknown as ConsumerStore,
