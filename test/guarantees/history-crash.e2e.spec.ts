@@ -1,16 +1,14 @@
 /** The process that imports history is killed beside the statements that commit a chunk; run again, the import ends with each event once. */
-import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { fileURLToPath } from 'node:url';
 import { HistoryImport } from 'nest-tandem';
 import { afterEach, expect, it, vi } from 'vitest';
 import { describeServers, sqlServers } from '../support/backends.js';
 import { type Bank, type BankPlace, bankPlace, startBank } from '../support/bank-application.js';
-import type { BankChild, KillAt } from '../support/bank-child.js';
+import type { KillAt } from '../support/bank-child.js';
+import { forkBank } from '../support/fork-bank.js';
 import { legacyAccounts } from '../support/legacy-accounts.js';
 
 vi.setConfig({ testTimeout: 120_000 });
-const here = (file: string): string => fileURLToPath(new URL(file, import.meta.url));
 const ACCOUNTS = 100;
 const OF_A_CHUNK = 20;
 
@@ -32,20 +30,9 @@ describeServers('an import of history that is killed on $name', sqlServers(), (b
 
   it.each(Object.entries(MOMENTS))('%s', async (_, { chunks, ...kill }) => {
     place = await bankPlace(backend);
-    const { database, name, queuePrefix, redisUrl } = place;
-    const given: BankChild = {
-      place: { name, queuePrefix, redisUrl, database: { url: database!.url, dataSourceOptions: database!.dataSourceOptions } },
-      settings: { role: 'api' },
-      legacy: ACCOUNTS,
-      kill,
-    };
-    const child = fork(here('../support/run-typescript.mjs'), [here('../support/bank-child.ts'), JSON.stringify(given)], { execArgv: [], silent: true });
-    let said = '';
-    child.stderr!.on('data', (text) => (said += text));
-    child.stdout!.on('data', (text) => (said += text));
-    child.on('message', (message) => (said += JSON.stringify(message)));
+    const { child, said } = forkBank(place, { settings: { role: 'api' }, legacy: ACCOUNTS, kill });
     const [, signal] = (await once(child, 'exit')) as [unknown, string | null];
-    expect(signal, said).toBe('SIGKILL');
+    expect(signal, said()).toBe('SIGKILL');
 
     bank = await startBank(place, {});
     const events = async () => (await bank!.rows<{ n: number | string }>('SELECT COUNT(*) AS n FROM tandem_event')).map(({ n }) => Number(n))[0];

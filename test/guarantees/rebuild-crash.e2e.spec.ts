@@ -1,16 +1,15 @@
 /** The process that rebuilds is killed at each step of the swap, under traffic; another worker finishes it, and every row equals the fold of the log. */
-import { type ChildProcess, fork } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { fileURLToPath } from 'node:url';
 import { afterEach, expect, it, vi } from 'vitest';
 import { Charge, Open } from '../support/bank.js';
 import { type Bank, type BankPlace, bankPlace, startBank } from '../support/bank-application.js';
 import { describeServers, sqlServers } from '../support/backends.js';
+import type { KillAt } from '../support/bank-child.js';
+import { forkBank } from '../support/fork-bank.js';
 import { inLanes } from '../support/in-lanes.js';
-import type { KillAt, BankChild } from '../support/bank-child.js';
 
 vi.setConfig({ testTimeout: 300_000 });
-const here = (file: string): string => fileURLToPath(new URL(file, import.meta.url));
 const accounts = Array.from({ length: 12 }, (_, index) => `crash${index}`);
 
 const STATE_SWAPPING = "UPDATE tandem_consumer SET state = 'swapping'";
@@ -55,21 +54,14 @@ describeServers('a worker that is killed on $name', sqlServers(), (backend) => {
     await Promise.all(started.splice(0).map(({ app }) => app.close()));
     await place.remove();
   });
-  const child = (options: Omit<BankChild, 'place'>): ChildProcess => {
-    const { database, name, queuePrefix, redisUrl } = place;
-    const given: BankChild = { ...options, place: { name, queuePrefix, redisUrl, database: { url: database!.url, dataSourceOptions: database!.dataSourceOptions } } };
-    const made = fork(here('../support/run-typescript.mjs'), [here('../support/bank-child.ts'), JSON.stringify(given)], { execArgv: [], silent: true });
-    children.push(made);
-    return made;
-  };
-
   it.each(Object.entries(STEPS[backend.dialect]))('%s', async (_, kill) => {
     place = await bankPlace(backend);
     // The API takes commands and folds; it rebuilds nothing by itself.
     const api = await startBank(place, { role: 'api' });
     started.push(api);
     await inLanes(accounts, 4, (id) => api.commands.execute(new Open(id)));
-    const dying = child({ settings: { role: 'worker', batchSize: 20, poolSize: 5 }, rebuild: 'bank.account-view', kill });
+    const { child: dying, said } = forkBank(place, { settings: { role: 'worker', batchSize: 20, poolSize: 5 }, rebuild: 'bank.account-view', kill });
+    children.push(dying);
     let charges = 0;
     resting = false;
     traffic = Promise.all(
@@ -77,11 +69,8 @@ describeServers('a worker that is killed on $name', sqlServers(), (backend) => {
         for (; !resting; charges++) await api.commands.execute(new Charge(id, '1'));
       }),
     );
-    let said = '';
-    dying.stderr!.on('data', (text) => (said += text));
-    dying.stdout!.on('data', (text) => (said += text));
     const [, signal] = (await once(dying, 'exit')) as [unknown, string | null];
-    expect({ signal, said: signal ? '' : said }).toEqual({ signal: 'SIGKILL', said: '' });
+    expect(signal, said()).toBe('SIGKILL');
 
     const other = await startBank(place, { role: 'worker', batchSize: 20 });
     started.push(other);

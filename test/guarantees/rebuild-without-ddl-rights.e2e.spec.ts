@@ -70,6 +70,7 @@ describeServers('a rebuild without the right to change tables on $name', redisBa
     await bank.commands.execute(new Charge('anna', '1'));
     await bank.idle();
     expect(await bank.rows('SELECT charges FROM bank_account_view')).toEqual([{ charges: 2 }]);
-    expect(await dba.query("SELECT table_name FROM information_schema.tables WHERE table_name LIKE 'bank\\_account\\_view\\_\\_%'")).toEqual([]);
+    const schema = backend.dialect === 'mysql' ? 'DATABASE()' : 'current_schema()';
+    expect(await dba.query(`SELECT table_name FROM information_schema.tables WHERE table_schema = ${schema} AND table_name LIKE 'bank\\_account\\_view\\_\\_%'`)).toEqual([]);
   });
 });
