@@ -10,10 +10,10 @@ const row = (...cells) => `| ${cells.join(' | ')} |`;
 
 function runTables(report) {
   const { acknowledged, refused, unknown } = report.commands;
-  const command = `npm run test:fault -- --minutes ${report.minutes} --seed ${report.seed}`;
+  const command = `npm run test:fault -- --minutes ${report.minutes} --seed ${report.seed}${report.database === 'MySQL' ? ' --database mysql' : ''}`;
   const verdict = report.violations.length === 0 ? '**0**' : report.violations.map(({ count, rule }) => `${rule}: ${count}`).join('; ');
   return [
-    `\`${command}\` on ${cpus().length} cores (${cpus()[0].model.trim()}), Node ${process.version.slice(1)}, MariaDB 10.11, Redis 7; ${number(report.seconds)} s with start and rest.`,
+    `\`${command}\` on ${cpus().length} cores (${cpus()[0].model.trim()}), Node ${process.version.slice(1)}, ${report.database === 'MySQL' ? 'MySQL 8.4' : 'MariaDB 10.11'}, Redis 7; ${number(report.seconds)} s with start and rest.`,
     '',
     row('', ''),
     row('---', '---:'),

@@ -1,6 +1,6 @@
 /**
  * `npm run bench [-- PART… --seconds N --rounds N --events N --only TEXT]`: Tandem beside the same statements by hand, in one run, in turns;
- * medians and ratios. Needs MariaDB and Redis: TANDEM_TEST_MYSQL_URL and TANDEM_TEST_REDIS_URL, or 127.0.0.1.
+ * medians and ratios. Needs MariaDB and Redis: TANDEM_TEST_MARIADB_URL and TANDEM_TEST_REDIS_URL, or 127.0.0.1.
  */
 import 'reflect-metadata';
 import { cpus } from 'node:os';

@@ -4,13 +4,15 @@
  */
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { INestApplicationContext } from '@nestjs/common';
 import { Queue, Worker } from 'bullmq';
 import type { Pool, ResultSetHeader, RowDataPacket } from 'mysql2/promise';
+import { Consumers } from 'nest-tandem';
 import { inTransaction } from './bare.js';
 import { anAccount } from './commands.js';
 import { fillLog } from './fill-log.js';
 import { type BenchPlace, startLedger } from './ledger.js';
-import { pause, placeBehind, resume } from './position.js';
+import { pause, placeBehind } from './position.js';
 import { JOBS_AT_ONCE, settlements } from './settlements.js';
 import { compare, type Figure, perSecond, type Stage, tableHead } from './stage.js';
 
@@ -28,8 +30,8 @@ export async function jobs(stage: Stage): Promise<void> {
   await compare(`events to done jobs, ${count.toLocaleString('en')}`, stage, {
     'BullMQ and one UPDATE by hand, no guarantees': () => perSecond(() => byHand(place, count, () => update(pool))),
     'the same, with a row that claims and ends the job, by hand': () => rowsByHand(pool, place, count),
-    'durable saga, external jobs': () => throughSaga(pool, 'bench.outside-settlements', count),
-    'durable saga, sql jobs': () => throughSaga(pool, 'bench.settlements', count),
+    'durable saga, external jobs': () => throughSaga({ app, pool, count }, 'bench.outside-settlements'),
+    'durable saga, sql jobs': () => throughSaga({ app, pool, count }, 'bench.settlements'),
   });
   await app.close();
 }
@@ -86,11 +88,11 @@ async function rowsByHand(pool: Pool, place: BenchPlace, count: number): Promise
   });
 }
 
-async function throughSaga(pool: Pool, saga: string, count: number): Promise<Figure> {
+async function throughSaga({ app, count, pool }: { readonly app: INestApplicationContext; readonly pool: Pool; readonly count: number }, saga: string): Promise<Figure> {
   await pool.query('DELETE FROM tandem_job');
   await placeBehind(pool, Number.MAX_SAFE_INTEGER, saga);
   const figure = await perSecond(async () => {
-    await resume(pool, saga);
+    await app.get(Consumers).resume(saga); // with a wake-up, as after a COMMIT: the worker does not look for it by itself for seconds
     for (let done = 0; done < count;) {
       await sleep(50);
       const [[row]] = await pool.query<(RowDataPacket & { n: number })[]>("SELECT COUNT(*) AS n FROM tandem_job WHERE state = 'done'");

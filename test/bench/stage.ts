@@ -78,7 +78,7 @@ export async function compare(name: string, { only, rounds }: Pick<BenchOptions,
 
 /** Runs the parts in a database of their own, which is dropped afterwards. */
 export async function onStage(options: BenchOptions, parts: (stage: Stage) => Promise<void>): Promise<void> {
-  const server = process.env.TANDEM_TEST_MYSQL_URL ?? 'mysql://root@127.0.0.1:3306';
+  const server = process.env.TANDEM_TEST_MARIADB_URL ?? 'mysql://root@127.0.0.1:3306';
   const name = `tandem_bench_${randomBytes(4).toString('hex')}`;
   const place: BenchPlace = {
     url: `${server.replace(/\/$/, '')}/${name}`,

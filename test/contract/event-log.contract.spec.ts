@@ -1,11 +1,12 @@
 import { afterAll, beforeAll, describe, it } from 'vitest';
 import { SqlEventLog } from '../../libs/tandem/src/adapters/typeorm/sql-event-log.js';
 import { eventLogContract } from '../../libs/tandem/src/testing/contract/event-log-contract.js';
-import { emptyTandem, sqlWays, tandemDatabase, type TandemDatabase } from '../support/tandem-database.js';
+import { sqlBackends } from '../support/backends.js';
+import { emptyTandem, tandemDatabase, type TandemDatabase } from '../support/tandem-database.js';
 
-describe.each(sqlWays())('the event log on $name', ({ backend, asMysql }) => {
+describe.each(sqlBackends())('the event log on $name', (backend) => {
   let db: TandemDatabase;
-  beforeAll(async () => void (db = await tandemDatabase(backend, { asMysql })));
+  beforeAll(async () => void (db = await tandemDatabase(backend)));
   afterAll(() => db.drop());
 
   const open = async () => {

@@ -1,11 +1,12 @@
 import { afterAll, beforeAll, describe, it } from 'vitest';
 import { SqlJobStore } from '../../libs/tandem/src/adapters/typeorm/sql-job-store.js';
 import { jobContract } from '../../libs/tandem/src/testing/contract/job-contract.js';
-import { emptyTandem, sqlWays, tandemDatabase, type TandemDatabase } from '../support/tandem-database.js';
+import { sqlBackends } from '../support/backends.js';
+import { emptyTandem, tandemDatabase, type TandemDatabase } from '../support/tandem-database.js';
 
-describe.each(sqlWays())('jobs on $name', ({ asMysql, backend }) => {
+describe.each(sqlBackends())('jobs on $name', (backend) => {
   let db: TandemDatabase;
-  beforeAll(async () => void (db = await tandemDatabase(backend, { asMysql })));
+  beforeAll(async () => void (db = await tandemDatabase(backend)));
   afterAll(() => db.drop());
 
   const open = async () => {

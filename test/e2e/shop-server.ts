@@ -14,7 +14,7 @@ export interface ShopServer {
 type Env = ShopServer['env'];
 
 /** A fresh database, migrated by the command; `env` says where the queues are. */
-export async function openShopDatabase(name: 'mariadb' | 'postgres', folder: string, queues: Env): Promise<Pick<ShopServer, 'database' | 'env'>> {
+export async function openShopDatabase(name: 'mariadb' | 'mysql' | 'postgres', folder: string, queues: Env): Promise<Pick<ShopServer, 'database' | 'env'>> {
   const database = await sqlBackends()
     .find((backend) => backend.name === name)!
     .create();
@@ -24,7 +24,7 @@ export async function openShopDatabase(name: 'mariadb' | 'postgres', folder: str
   return { database, env };
 }
 
-export async function openShopServer(name: 'mariadb' | 'postgres', withRedis: boolean, folder: string): Promise<ShopServer> {
+export async function openShopServer(name: 'mariadb' | 'mysql' | 'postgres', withRedis: boolean, folder: string): Promise<ShopServer> {
   const redis = withRedis ? redisBackend()! : undefined;
   const namespace = redis?.namespace();
   const { database, env } = await openShopDatabase(name, folder, { QUEUE_PREFIX: namespace?.prefix ?? 'shop', ...(redis && { REDIS_URL: redis.url }) });

@@ -29,7 +29,7 @@ async function openEmbedded(): Promise<Stage> {
 }
 
 /** The API and the worker are processes apart. */
-async function openOn(name: 'mariadb' | 'postgres', withRedis: boolean): Promise<Stage> {
+async function openOn(name: 'mariadb' | 'mysql' | 'postgres', withRedis: boolean): Promise<Stage> {
   const folder = await newFolder();
   const { env, drop } = await openShopServer(name, withRedis, folder);
   const worker = new ShopProcess('shop-worker/dist/main.js', folder, { ...env, LOG_LEVEL: 'warn' });
@@ -48,6 +48,7 @@ export function shopStages(): StagePlan[] {
   return [
     { name: 'the embedded default', open: openEmbedded },
     ...(has('mariadb') && redisBackend() ? [{ name: 'MariaDB and Redis, API and worker apart', open: () => openOn('mariadb', true) }] : []),
+    ...(has('mysql') && redisBackend() ? [{ name: 'MySQL and Redis, API and worker apart', open: () => openOn('mysql', true) }] : []),
     ...(has('postgres') ? [{ name: 'PostgreSQL alone, API and worker apart', open: () => openOn('postgres', false) }] : []),
   ];
 }

@@ -1,4 +1,4 @@
-/** `npm run test:fault [-- --minutes N --seed S --mutant NAME --only TEXT,TEXT --report FILE]`. Exit code 1 with violations. */
+/** `npm run test:fault [-- --minutes N --seed S --database mariadb|mysql --mutant NAME --only TEXT,TEXT --report FILE]`. Exit code 1 with violations. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -9,11 +9,19 @@ import { run } from './rig.js';
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
 
 const { values } = parseArgs({
-  options: { minutes: { type: 'string' }, seed: { type: 'string' }, mutant: { type: 'string' }, only: { type: 'string' }, report: { type: 'string' } },
+  options: {
+    minutes: { type: 'string' },
+    seed: { type: 'string' },
+    database: { type: 'string', default: 'mariadb' },
+    mutant: { type: 'string' },
+    only: { type: 'string' },
+    report: { type: 'string' },
+  },
 });
 const minutes = Number(values.minutes ?? (values.mutant ? 0.7 : 30));
 const seed = values.seed === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(values.seed);
-const { mutant } = values;
+const { database, mutant } = values;
+if (database !== 'mariadb' && database !== 'mysql') throw new Error('--database is mariadb or mysql');
 if (!(minutes > 0) || !Number.isSafeInteger(seed)) throw new Error('--minutes is a number above 0, and --seed a whole number');
 if (mutant !== undefined && !isMutant(mutant)) throw new Error(`--mutant is one of ${Object.keys(MUTANTS).join(', ')}`);
 
@@ -23,10 +31,10 @@ process.once('SIGINT', () => {
   interrupted.abort();
 });
 
-const { folder, report } = await run({ minutes, seed, mutant, only: values.only?.split(','), say, signal: interrupted.signal });
+const { folder, report } = await run({ server: database, minutes, seed, mutant, only: values.only?.split(','), say, signal: interrupted.signal });
 say(`\n${reportText(report)}`);
 if (report.violations.length > 0) {
-  say(`logs, tables and ledger: ${folder}; again with --seed ${seed} --minutes ${minutes}${mutant ? ` --mutant ${mutant}` : ''}`);
+  say(`logs, tables and ledger: ${folder}; again with --seed ${seed} --minutes ${minutes}${database === 'mysql' ? ' --database mysql' : ''}${mutant ? ` --mutant ${mutant}` : ''}`);
   process.exitCode = 1;
 }
 const file = values.report ?? (report.violations.length > 0 ? join(folder, 'report.json') : undefined);

@@ -100,7 +100,7 @@ export class Faults {
   }
 
   private async onNetwork({ plan }: Place, { act, server }: Extract<Fault, { kind: 'network' }>): Promise<void> {
-    const proxy = server === 'mariadb' ? plan.toDatabase : plan.toRedis;
+    const proxy = server === 'database' ? plan.toDatabase : plan.toRedis;
     if (act === 'reset') return proxy.reset();
     if (act === 'delay') proxy.delay(20 + this.dice.below(280));
     else proxy.silence();
@@ -125,7 +125,7 @@ export class Faults {
         this.fleet[server].pause();
         await sleep(STOPPED_MS);
         this.fleet[server].resume();
-      } else await (server === 'redis' ? this.fleet.restartRedis(awayMs) : this.fleet.restartMariadb(awayMs));
+      } else await (server === 'redis' ? this.fleet.restartRedis(awayMs) : this.fleet.restartDatabase(awayMs));
       return true;
     } finally {
       this.serverBusy = false;

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { createConnection, type Connection } from 'mysql2/promise';
 import { Redis } from 'ioredis';
 import { Dice } from '../support/dice.js';
-import { OwnMariadb } from '../support/own-mariadb.js';
+import { type MysqlName, OwnMysql } from '../support/own-mysql.js';
 import { OwnRedis } from '../support/own-redis.js';
 import { freePort } from '../support/own-server.js';
 import { AppProcess } from './app-process.js';
@@ -29,7 +29,7 @@ const NAMES: readonly (readonly [name: string, role: Role])[] = [
 /** Of a hundred starts: clocks an hour ahead, and as many an hour behind. */
 const SKEWED = 10;
 /** Durable at COMMIT, as in production. */
-const MARIADB = ['--innodb-flush-log-at-trx-commit=1', '--max-connections=400'];
+const SERVER = ['--innodb-flush-log-at-trx-commit=1', '--max-connections=400'];
 const REDIS = ['--maxmemory-policy', 'noeviction'];
 
 export interface FleetOptions {
@@ -37,42 +37,43 @@ export interface FleetOptions {
   readonly folder: string;
   readonly seed: number;
   readonly mutant?: MutantName;
+  readonly server: MysqlName;
 }
 
 export class Fleet {
   private constructor(
-    readonly mariadb: OwnMariadb,
+    readonly database: OwnMysql,
     readonly redis: OwnRedis,
     readonly mail: MailServer,
     readonly places: readonly Place[],
   ) {}
 
-  static async start({ bundle, folder, mutant, seed }: FleetOptions): Promise<Fleet> {
-    const mariadb = await OwnMariadb.create(...MARIADB);
+  static async start({ bundle, folder, mutant, seed, server }: FleetOptions): Promise<Fleet> {
+    const database = await OwnMysql.create(server, ...SERVER);
     const redis = await OwnRedis.planned();
     const mail = await MailServer.start();
     try {
       await redis.start(...REDIS);
-      await onServer(mariadb, (connection) => connection.query(`CREATE DATABASE ${DATABASE}`));
+      await onServer(database, (connection) => connection.query(`CREATE DATABASE ${DATABASE}`));
       const dice = new Dice(seed);
       const skew = (): Skew => (dice.percent(SKEWED) ? '+1h' : dice.percent(SKEWED) ? '-1h' : undefined);
-      const common = { databaseUrl: `${mariadb.url}/${DATABASE}`, redisUrl: redis.url, mailUrl: mail.url, mutant };
+      const common = { databaseUrl: `${database.url}/${DATABASE}`, redisUrl: redis.url, mailUrl: mail.url, mutant };
       await migrate({ main: bundle.main, site: new Site({ ...common, name: 'migration', role: 'api', port: await freePort() }), logFile: join(folder, 'migration.log') });
-      await onServer(mariadb, (connection) =>
+      await onServer(database, (connection) =>
         connection.query(`INSERT INTO ${DATABASE}.fault_account (id) VALUES ?`, [Array.from({ length: ACCOUNTS }, (_, i) => [accountId(i)])]),
       );
       const places: Place[] = [];
       for (const [name, role] of NAMES) {
-        const [toDatabase, toRedis] = [await FaultProxy.to(mariadb.port), await FaultProxy.to(redis.port)];
+        const [toDatabase, toRedis] = [await FaultProxy.to(database.port), await FaultProxy.to(redis.port)];
         const urls = { databaseUrl: `mysql://root@127.0.0.1:${toDatabase.port}/${DATABASE}`, redisUrl: `redis://127.0.0.1:${toRedis.port}` };
         const site = new Site({ ...common, ...urls, name, role, port: await freePort() });
         places.push(new Place({ main: bundle.main, site, logFile: join(folder, `${name}.log`), toDatabase, toRedis, skew }));
       }
-      const fleet = new Fleet(mariadb, redis, mail, places);
+      const fleet = new Fleet(database, redis, mail, places);
       await fleet.serves();
       return fleet;
     } catch (error) {
-      await Promise.all([mariadb.remove(), redis.kill(), mail.stop()]);
+      await Promise.all([database.remove(), redis.kill(), mail.stop()]);
       throw error;
     }
   }
@@ -93,7 +94,7 @@ export class Fleet {
 
   /** Straight to the database, past the proxies. */
   sql<T>(text: string, params: readonly unknown[] = []): Promise<T[]> {
-    return onServer(this.mariadb, async (connection) => {
+    return onServer(this.database, async (connection) => {
       await connection.query(`USE ${DATABASE}`);
       const [rows] = await connection.query(text, [...params] as string[]);
       return rows as T[];
@@ -110,10 +111,10 @@ export class Fleet {
     }
   }
 
-  async restartMariadb(awayMs: number): Promise<void> {
-    await this.mariadb.kill();
+  async restartDatabase(awayMs: number): Promise<void> {
+    await this.database.kill();
     await sleep(awayMs);
-    await this.mariadb.start(...MARIADB);
+    await this.database.start(...SERVER);
   }
 
   async restartRedis(awayMs: number): Promise<void> {
@@ -135,7 +136,7 @@ export class Fleet {
   async end(): Promise<void> {
     await Promise.all(this.places.map((place) => place.destroy()));
     await Promise.all(this.places.flatMap(({ plan }) => [plan.toDatabase.close(), plan.toRedis.close()]));
-    await Promise.all([this.mariadb.remove(), this.redis.kill(), this.mail.stop()]);
+    await Promise.all([this.database.remove(), this.redis.kill(), this.mail.stop()]);
   }
 }
 
@@ -146,8 +147,8 @@ async function migrate(plan: ConstructorParameters<typeof AppProcess>[0]): Promi
   await first.ended;
 }
 
-async function onServer<T>(mariadb: OwnMariadb, work: (connection: Connection) => Promise<T>): Promise<T> {
-  const connection = await createConnection({ uri: mariadb.url, supportBigNumbers: true });
+async function onServer<T>(database: OwnMysql, work: (connection: Connection) => Promise<T>): Promise<T> {
+  const connection = await createConnection({ uri: database.url, supportBigNumbers: true });
   try {
     return await work(connection);
   } finally {

@@ -3,7 +3,7 @@ import type { Dice } from '../support/dice.js';
 import { type Act, ACTS, FAILPOINTS, type Failpoint, type Role } from './failpoints.js';
 import type { CommitCut } from './fault-proxy.js';
 
-export type Server = 'mariadb' | 'redis';
+export type Server = 'database' | 'redis';
 
 export type Fault =
   | { readonly kind: 'failpoint'; readonly point: Failpoint; readonly act: Act }
@@ -20,7 +20,7 @@ const SURROUNDINGS: readonly Fault[] = [
     { kind: 'commit-cut', when: 'before', role },
     { kind: 'commit-cut', when: 'after', role },
     ...(['delay', 'reset', 'half-open'] as const).flatMap((act): Fault[] => [
-      { kind: 'network', act, server: 'mariadb', role },
+      { kind: 'network', act, server: 'database', role },
       { kind: 'network', act, server: 'redis', role },
     ]),
   ]),
@@ -31,15 +31,15 @@ const SURROUNDINGS: readonly Fault[] = [
   { kind: 'server', act: 'flush', server: 'redis' },
   { kind: 'server', act: 'kill', server: 'redis' },
   { kind: 'server', act: 'stop', server: 'redis' },
-  { kind: 'server', act: 'kill', server: 'mariadb' },
-  { kind: 'server', act: 'kill', server: 'mariadb' },
-  { kind: 'server', act: 'kill', server: 'mariadb' },
-  { kind: 'server', act: 'stop', server: 'mariadb' },
+  { kind: 'server', act: 'kill', server: 'database' },
+  { kind: 'server', act: 'kill', server: 'database' },
+  { kind: 'server', act: 'kill', server: 'database' },
+  { kind: 'server', act: 'stop', server: 'database' },
 ];
 const OPENING: readonly Fault[] = [
   { kind: 'process', act: 'kill', role: 'worker' },
   { kind: 'server', act: 'flush', server: 'redis' },
-  { kind: 'server', act: 'kill', server: 'mariadb' },
+  { kind: 'server', act: 'kill', server: 'database' },
 ];
 const AT_FAILPOINTS: readonly Fault[] = FAILPOINTS.flatMap((point) => ACTS.map((act): Fault => ({ kind: 'failpoint', point, act })));
 

@@ -5,6 +5,8 @@ import type { Told } from './ledger.js';
 export interface Report {
   readonly seed: number;
   readonly minutes: number;
+  /** Which one. */
+  readonly database: string;
   readonly mutant?: string;
   /** The rule that the mutant breaks. */
   readonly breaks?: string;
@@ -43,8 +45,8 @@ export function faultsByKind(counts: ReadonlyMap<string, number>): Record<string
     ['FLUSHALL', /^flush/],
     ['kill -9 of Redis', /^kill of redis/],
     ['SIGSTOP of Redis', /^stop of redis/],
-    ['kill -9 of MariaDB', /^kill of mariadb/],
-    ['SIGSTOP of MariaDB', /^stop of mariadb/],
+    ['kill -9 of the database', /^kill of database/],
+    ['SIGSTOP of the database', /^stop of database/],
   ];
   const entries = [...counts];
   return Object.fromEntries(groups.map(([kind, pattern]) => [kind, sum(entries.filter(([name]) => pattern.test(name)).map(([, count]) => count))]));
@@ -53,7 +55,7 @@ export function faultsByKind(counts: ReadonlyMap<string, number>): Record<string
 export function reportText(report: Report): string {
   const { acknowledged, refused, unknown } = report.commands;
   const lines = [
-    `seed ${report.seed}, ${report.minutes} minutes${report.mutant ? `, mutant ${report.mutant}` : ''}`,
+    `seed ${report.seed}, ${report.minutes} minutes on ${report.database}${report.mutant ? `, mutant ${report.mutant}` : ''}`,
     `${report.events} events; commands: ${acknowledged} acknowledged, ${refused} refused, ${unknown} unknown; ${report.repeated} acknowledged when sent again`,
     ...Object.entries(report.reasons).map(([reason, count]) => `  ${reason}: ${count}`),
     `${report.rebuilds} projections rebuilt`,

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Dice } from '../support/dice.js';
+import type { MysqlName } from '../support/own-mysql.js';
 import { keepArtefacts } from './artefacts.js';
 import { bundleApplication } from './bundle.js';
 import { SKEWED_BY } from './clock-skew.js';
@@ -23,6 +24,8 @@ import { faultsByKind, type Report } from './report.js';
 import { type Remains, remains, settled } from './settle.js';
 
 export interface RunOptions {
+  /** Default MariaDB. */
+  readonly server?: MysqlName;
   readonly seed: number;
   readonly minutes: number;
   readonly mutant?: MutantName;
@@ -48,11 +51,11 @@ export interface Run {
 }
 
 export async function run(options: RunOptions): Promise<Run> {
-  const { mutant, say, seed } = options;
+  const { mutant, say, seed, server = 'mariadb' } = options;
   const bundle = await bundleApplication();
   const folder = await mkdtemp(join(tmpdir(), 'tandem-fault-'));
   try {
-    const fleet = await Fleet.start({ bundle, folder, seed, mutant });
+    const fleet = await Fleet.start({ bundle, folder, seed, mutant, server });
     try {
       say(`seed ${seed}; logs in ${folder}; clocks off by ${SKEWED_BY}`);
       const report = await underFaults(fleet, folder, options);
@@ -107,6 +110,7 @@ async function underFaults(fleet: Fleet, folder: string, options: RunOptions): P
       minutes,
       mutant,
       breaks: mutant && MUTANTS[mutant].breaks,
+      database: fleet.database.label,
       seconds: Math.round((Date.now() - start) / 1_000),
       clocks: SKEWED_BY,
       events: log.events.length,

@@ -25,7 +25,7 @@ describe.runIf(ownMariadb && ownRedis)('under faults', () => {
       expect(report.violations, `logs, tables and ledger are in ${folder}`).toEqual([]);
       // A run in which nothing happened would prove nothing.
       expect(report.commands.acknowledged).toBeGreaterThan(MINUTES * 10);
-      for (const kind of ['kill -9 of a process', 'SIGSTOP of a process', 'error thrown', 'FLUSHALL', 'kill -9 of MariaDB'])
+      for (const kind of ['kill -9 of a process', 'SIGSTOP of a process', 'error thrown', 'FLUSHALL', 'kill -9 of the database'])
         expect(report.faultsByKind[kind], kind).toBeGreaterThan(0);
     },
     PATIENCE,

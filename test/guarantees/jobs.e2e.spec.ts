@@ -51,7 +51,7 @@ describeServers('jobs on $name', sqlServers(), (backend) => {
     expect(workers.deaths).toBeGreaterThan(0);
   });
 
-  const by = backend.name === 'mariadb' ? 'SIGKILL' : 'exit';
+  const by = backend.dialect === 'mysql' ? 'SIGKILL' : 'exit';
   it(`that end their process by ${by} are counted, and parked with the reason`, async () => {
     bank = await startJobs(place, 'api');
     const { id } = await bank.app.get(DurableJobs).enqueue(new Deadly(by));

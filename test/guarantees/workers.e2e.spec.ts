@@ -65,7 +65,7 @@ describeServers('on $name', sqlServers(), (backend) => {
     await expect(newer.idle(2_000)).rejects.toThrow(/bank\.opened of account-old-poison failed 1 times in bank\.directory/);
   });
 
-  it.runIf(backend.name === 'mariadb' && redisBackend())('a wiped queue loses no job and no event', async () => {
+  it.runIf(backend.dialect === 'mysql' && redisBackend())('a wiped queue loses no job and no event', async () => {
     place = await bankPlace(backend);
     const [api] = await start({ role: 'api' });
     for (let index = 0; index < 20; index++) await api!.commands.execute(new Open(`wiped${index}`));

@@ -12,6 +12,7 @@ import { startPglite } from './pglite-server.js';
 
 export interface ServerUrls {
   readonly mariadb?: string;
+  readonly mysql?: string;
   readonly postgres?: string;
   readonly redis?: string;
   /** Packages can be installed. */
@@ -20,6 +21,8 @@ export interface ServerUrls {
   readonly ownRedis?: string;
   /** A `mariadbd` that tests may start and kill. */
   readonly ownMariadb?: string;
+  /** A `mysqld` that tests may start and kill. */
+  readonly ownMysql?: string;
   /** A `postgres` that tests may start and kill. */
   readonly ownPostgres?: string;
 }
@@ -40,7 +43,7 @@ export interface TestDatabase {
 }
 
 export interface SqlBackend {
-  readonly name: 'pglite' | 'mariadb' | 'postgres';
+  readonly name: 'pglite' | 'mariadb' | 'mysql' | 'postgres';
   readonly dialect: 'mysql' | 'postgres';
   create(): Promise<TestDatabase>;
 }
@@ -68,14 +71,14 @@ const pglite: SqlBackend = {
   },
 };
 
-export const mariadbBackend = (server: string): SqlBackend => ({
-  name: 'mariadb',
+export const mysqlBackend = (name: 'mariadb' | 'mysql', server: string): SqlBackend => ({
+  name,
   dialect: 'mysql',
   async create() {
-    const name = randomName();
-    await onMysql(server, `CREATE DATABASE ${name}`);
-    const url = databaseUrl(server, name);
-    return { url, dataSourceOptions: { type: 'mysql', url }, drop: () => onMysql(server, `DROP DATABASE IF EXISTS ${name}`) };
+    const database = randomName();
+    await onMysql(server, `CREATE DATABASE ${database}`);
+    const url = databaseUrl(server, database);
+    return { url, dataSourceOptions: { type: 'mysql', url }, drop: () => onMysql(server, `DROP DATABASE IF EXISTS ${database}`) };
   },
 });
 
@@ -111,8 +114,8 @@ async function onPostgres(server: string, statement: string): Promise<void> {
 
 /** Every SQL database that this machine has, PGlite first. */
 export function sqlBackends(): SqlBackend[] {
-  const servers = inject('tandemServers');
-  return [pglite, ...(servers.mariadb ? [mariadbBackend(servers.mariadb)] : []), ...(servers.postgres ? [postgresBackend(servers.postgres)] : [])];
+  const { mariadb, mysql, postgres } = inject('tandemServers');
+  return [pglite, ...(mariadb ? [mysqlBackend('mariadb', mariadb)] : []), ...(mysql ? [mysqlBackend('mysql', mysql)] : []), ...(postgres ? [postgresBackend(postgres)] : [])];
 }
 
 /** The real servers among them: PGlite runs one transaction at a time, in this process. */

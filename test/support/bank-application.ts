@@ -23,7 +23,7 @@ export interface BankPlace {
   remove(): Promise<void>;
 }
 
-/** MariaDB with Redis where there is one, PostgreSQL alone, or the embedded default. */
+/** MariaDB or MySQL with Redis where there is one, PostgreSQL alone, or the embedded default. */
 export async function bankPlace(backend: SqlBackend): Promise<BankPlace> {
   const queuePrefix = `t${randomBytes(5).toString('hex')}`;
   if (backend.name === 'pglite') {
@@ -31,7 +31,7 @@ export async function bankPlace(backend: SqlBackend): Promise<BankPlace> {
     return { name: backend.name, embedded: place, queuePrefix, remove: () => place.close() };
   }
   const database = await backend.create();
-  const redis = backend.name === 'mariadb' ? redisBackend() : undefined;
+  const redis = backend.dialect === 'mysql' ? redisBackend() : undefined;
   return { name: backend.name, database, queuePrefix, redisUrl: redis?.url, remove: () => database.drop() };
 }
 

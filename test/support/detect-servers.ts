@@ -9,7 +9,7 @@ import { createConnection } from 'mysql2/promise';
 import pg from 'pg';
 import type { TestProject } from 'vitest/node';
 import type { ServerUrls } from './backends.js';
-import { OwnMariadb } from './own-mariadb.js';
+import { OwnMysql } from './own-mysql.js';
 import { OwnPostgres } from './own-postgres.js';
 import { OwnRedis } from './own-redis.js';
 
@@ -28,7 +28,8 @@ const REGISTRY = 'npm:registry';
 const OWN = 'path:';
 
 const servers: readonly Server[] = [
-  { key: 'mariadb', label: 'MariaDB', variable: 'TANDEM_TEST_MYSQL_URL', url: 'mysql://root@127.0.0.1:3306', connect: connectMysql },
+  { key: 'mariadb', label: 'MariaDB', variable: 'TANDEM_TEST_MARIADB_URL', url: 'mysql://root@127.0.0.1:3306', connect: (url) => connectMysql(url, 'MariaDB') },
+  { key: 'mysql', label: 'MySQL', variable: 'TANDEM_TEST_MYSQL_URL', url: 'mysql://root@127.0.0.1:3307', connect: (url) => connectMysql(url, 'MySQL') },
   { key: 'postgres', label: 'PostgreSQL', variable: 'TANDEM_TEST_POSTGRES_URL', url: 'postgres://postgres@127.0.0.1:5432', connect: connectPostgres },
   { key: 'redis', label: 'Redis', variable: 'TANDEM_TEST_REDIS_URL', url: 'redis://127.0.0.1:6379', connect: connectRedis },
   {
@@ -39,7 +40,8 @@ const servers: readonly Server[] = [
     connect: async () => void (await promisify(execFile)('npm', ['view', 'rxjs', 'version'], { timeout: 20_000 })),
   },
   ownServer('ownRedis', { of: 'Redis', program: 'redis-server', isThere: () => OwnRedis.available }),
-  ownServer('ownMariadb', { of: 'MariaDB', program: 'mariadbd', isThere: () => OwnMariadb.available }),
+  ownServer('ownMariadb', { of: 'MariaDB', program: 'mariadbd', isThere: () => OwnMysql.available.includes('mariadb') }),
+  ownServer('ownMysql', { of: 'MySQL', program: 'mysqld (or TANDEM_TEST_MYSQLD)', isThere: () => OwnMysql.available.includes('mysql') }),
   ownServer('ownPostgres', { of: 'PostgreSQL', program: 'postgres', isThere: () => OwnPostgres.available }),
 ];
 
@@ -53,10 +55,12 @@ function ownServer(key: keyof ServerUrls, { of, program, isThere }: { readonly o
   };
 }
 
-async function connectMysql(url: string): Promise<void> {
+async function connectMysql(url: string, product: 'MariaDB' | 'MySQL'): Promise<void> {
   const connection = await createConnection({ uri: url, connectTimeout: DETECT_TIMEOUT_MS });
   try {
-    await connection.query('SELECT 1');
+    const [rows] = await connection.query('SELECT VERSION() AS version');
+    const found = (rows as { version: string }[])[0]!.version.includes('MariaDB') ? 'MariaDB' : 'MySQL';
+    if (found !== product) throw new Error(`it is ${found}`);
   } finally {
     connection.destroy();
   }

@@ -1,13 +1,12 @@
 import { DataSource, type DataSourceOptions, type MigrationInterface } from 'typeorm';
 import { Clock } from '../../libs/tandem/src/kernel/clock.js';
 import type { UnitOfWork } from '../../libs/tandem/src/kernel/unit-of-work.js';
-import { poolsOf } from '../../libs/tandem/src/adapters/typeorm/acquire.js';
 import { tandemMigrations } from '../../libs/tandem/src/adapters/typeorm/migrations/tandem-migrations.js';
 import { tableNames, type TableNames } from '../../libs/tandem/src/adapters/typeorm/table-names.js';
 import { tandemDataSource } from '../../libs/tandem/src/adapters/typeorm/tandem-data-source.js';
 import { TypeOrmUnitOfWork } from '../../libs/tandem/src/adapters/typeorm/typeorm-unit-of-work.js';
 import { sqlTransaction } from '../../libs/tandem/src/adapters/typeorm/sql.js';
-import { type SqlBackend, sqlBackends } from './backends.js';
+import type { SqlBackend } from './backends.js';
 
 /** A fresh database with Tandem's tables, and units of work on it. */
 export interface TandemDatabase {
@@ -24,16 +23,7 @@ export interface TandemDatabaseOptions {
   readonly migrations?: readonly (new () => MigrationInterface)[];
   /** Default 20. */
   readonly poolSize?: number;
-  /** MariaDB is taken for MySQL, which has no blocks of statements. Default false. */
-  readonly asMysql?: boolean;
 }
-
-/** Every backend, and MariaDB once more as if it were MySQL. */
-export const sqlWays = () =>
-  sqlBackends().flatMap((backend) => [
-    { backend, name: backend.name, asMysql: false },
-    ...(backend.dialect === 'mysql' ? [{ backend, name: `${backend.name} as MySQL`, asMysql: true }] : []),
-  ]);
 
 export async function tandemDatabase(backend: SqlBackend, options: TandemDatabaseOptions = {}): Promise<TandemDatabase> {
   const database = await backend.create();
@@ -44,7 +34,6 @@ export async function tandemDatabase(backend: SqlBackend, options: TandemDatabas
     migrations: [...tandemMigrations(), ...(options.migrations ?? [])],
   } as DataSourceOptions);
   await dataSource.initialize();
-  if (options.asMysql) poolsOf(dataSource).noticeServer('8.4.0');
   await dataSource.runMigrations();
   return {
     dataSource,

@@ -1,4 +1,4 @@
-/** On MySQL commands have sessions without autocommit: their first statement begins the transaction. */
+/** On MariaDB commands have sessions without autocommit: their first statement begins the transaction. */
 import mysql2 from 'mysql2';
 import { DataSource, Entity, PrimaryColumn, type DataSourceOptions } from 'typeorm';
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
@@ -39,7 +39,7 @@ function listening(sent: string[]): object {
 
 describeServers(
   'a unit on $name',
-  sqlServers().filter(({ dialect }) => dialect === 'mysql'),
+  sqlServers().filter(({ name }) => name === 'mariadb'),
   (backend) => {
     let database: TestDatabase;
     let ds: DataSource;

@@ -1,6 +1,7 @@
 /** A job ends with the unit of its effect: on MariaDB in the block that commits it, elsewhere by a statement before. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { emptyTandem, sqlWays, tandemDatabase, type TandemDatabase } from '../../../../../test/support/tandem-database.js';
+import { sqlBackends } from '../../../../../test/support/backends.js';
+import { emptyTandem, tandemDatabase, type TandemDatabase } from '../../../../../test/support/tandem-database.js';
 import type { PendingEvent } from '../../events/event-log.js';
 import type { JobTicket, NewJob } from '../../jobs/job-store.js';
 import { newId } from '../../kernel/new-id.js';
@@ -18,14 +19,14 @@ const pending = (n: number): PendingEvent => ({
   ...{ payload: '{}', metadata: '{}', expected: 'any' as const },
 });
 
-describe.each(sqlWays())('the end of a job on $name', ({ asMysql, backend }) => {
+describe.each(sqlBackends())('the end of a job on $name', (backend) => {
   let db: TandemDatabase;
   let store: SqlJobStore;
   /** What the next unit appends. */
   let events: PendingEvent[] = [];
 
   beforeAll(async () => {
-    db = await tandemDatabase(backend, { asMysql });
+    db = await tandemDatabase(backend);
     store = new SqlJobStore(db.dataSource, db.tables);
     const log = new SqlEventLog(db.dataSource, db.tables);
     db.units.lastBeforeCommit(async (unit) => void (await log.appendLast(unit, events.splice(0))));

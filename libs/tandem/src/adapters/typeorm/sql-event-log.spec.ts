@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Connection as MysqlConnection } from 'mysql2';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import { emptyTandem, sqlWays, tandemDatabase, type TandemDatabase } from '../../../../../test/support/tandem-database.js';
+import { sqlBackends } from '../../../../../test/support/backends.js';
+import { emptyTandem, tandemDatabase, type TandemDatabase } from '../../../../../test/support/tandem-database.js';
 import type { EventKey, ExpectedVersion, PendingEvent, StoredEvent } from '../../events/event-log.js';
 import { newId } from '../../kernel/new-id.js';
 import { append as appendEvents } from './append.js';
@@ -19,7 +20,7 @@ const pending = (stream: string, expected: ExpectedVersion = 'any'): PendingEven
   expected,
 });
 
-describe.each(sqlWays())('SqlEventLog on $name', ({ backend, asMysql }) => {
+describe.each(sqlBackends())('SqlEventLog on $name', (backend) => {
   let db: TandemDatabase;
   let log: SqlEventLog;
 
@@ -31,7 +32,7 @@ describe.each(sqlWays())('SqlEventLog on $name', ({ backend, asMysql }) => {
   };
 
   beforeAll(async () => {
-    db = await tandemDatabase(backend, { asMysql });
+    db = await tandemDatabase(backend);
     log = new SqlEventLog(db.dataSource, db.tables);
   });
   afterAll(() => db.drop());
@@ -83,21 +84,21 @@ describe.each(sqlWays())('SqlEventLog on $name', ({ backend, asMysql }) => {
           await sqlOf(unit).query('SELECT 1');
           const connection = (await managerOf(unit).queryRunner!.connect()) as MysqlConnection;
           await new Promise<void>((resolve, reject) => connection.query('COMMIT', (error) => (error ? reject(error) : resolve())));
-          return log[asMysql ? 'append' : 'appendLast'](unit, [pending('doom-1'), pending('doom-1')]);
+          return log[backend.name === 'mysql' ? 'append' : 'appendLast'](unit, [pending('doom-1'), pending('doom-1')]);
         },
         { tries: 1 },
       );
       await expect(doomed).rejects.toMatchObject({ code: expect.stringMatching(/^TANDEM_(UNIT_OF_WORK_DOOMED|COMMIT_FAILED)$/) });
       await append(pending('doom-1'));
       // Numbers that were taken in autocommit stay taken; the block takes none.
-      const filled = asMysql ? ['tandem.void', 'tandem.void'] : [];
+      const filled = backend.name === 'mysql' ? ['tandem.void', 'tandem.void'] : [];
       await vi.waitFor(async () => {
         expect((await readAll()).map(({ seq, type }) => [seq, type])).toEqual(['test.happened', ...filled, 'test.happened'].map((type, i) => [i + 1, type]));
       });
     });
 
-    it.runIf(asMysql)('leaves no hole either where the pool has one connection', async () => {
-      const small = await tandemDatabase(backend, { poolSize: 1, asMysql });
+    it.runIf(backend.name === 'mysql')('leaves no hole either where the pool has one connection', async () => {
+      const small = await tandemDatabase(backend, { poolSize: 1 });
       try {
         const own = new SqlEventLog(small.dataSource, small.tables);
         const doomed = small.units.run(
@@ -118,7 +119,7 @@ describe.each(sqlWays())('SqlEventLog on $name', ({ backend, asMysql }) => {
     });
   }
 
-  it.runIf(backend.name === 'mariadb' && !asMysql)('commits with the append where it is told that nothing follows', async () => {
+  it.runIf(backend.name === 'mariadb')('commits with the append where it is told that nothing follows', async () => {
     await db.units.run(async (unit) => {
       await log.appendLast(unit, [pending('last-1', 'none')]);
       await expect(sqlOf(unit).query('SELECT 1')).rejects.toMatchObject({ code: 'TANDEM_UNIT_OF_WORK_CLOSED' });

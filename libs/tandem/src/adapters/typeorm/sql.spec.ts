@@ -32,7 +32,12 @@ describe.each(sqlBackends())('Sql on $name', (backend) => {
     await query('insert into thing (id, name, at, done, doc) values (?, ?, ?, ?, ?)', [9_007_199_254_740_993n, nasty, at, true, '{"n":9007199254740993}']);
     const atText = isMysql ? "date_format(at, '%Y-%m-%d %H:%i:%s.%f')" : "to_char(at, 'YYYY-MM-DD HH24:MI:SS.US')";
     const [row] = await query<Record<string, unknown>[]>(`select id, name, ${atText} as at, doc from thing where done = ? and name <> '?' -- not this ?`, [true]);
-    expect(row).toEqual({ id: '9007199254740993', name: nasty, at: '2026-03-29 01:30:00.123000', doc: '{"n":9007199254740993}' });
+    expect(row).toEqual({
+      id: '9007199254740993',
+      name: nasty,
+      at: '2026-03-29 01:30:00.123000',
+      doc: backend.name === 'mysql' ? '{"n": 9007199254740993}' : '{"n":9007199254740993}',
+    }); // MySQL writes its JSON anew
   });
 
   it('expands lists, and inserts many rows with valuesList', async () => {

@@ -1,6 +1,7 @@
 import { Column, DataSource, type DataSourceOptions, Entity, PrimaryColumn } from 'typeorm';
 import { describe, expect, it } from 'vitest';
 import { sqlBackends, type SqlBackend } from '../../../../../test/support/backends.js';
+import { sessionLimits } from '../../../../../test/support/session-limits.js';
 import { Clock } from '../../kernel/clock.js';
 import { ConnectionBudget } from '../../kernel/connection-budget.js';
 import { UnitOfWork } from '../../kernel/unit-of-work.js';
@@ -48,18 +49,11 @@ describe('tandemDataSource', () => {
 
 describe.each(servers)('sessions on $name', (backend) => {
   const isMysql = backend.dialect === 'mysql';
-  const settings = isMysql
-    ? `select @@session.tx_isolation as isolation, @@session.time_zone as zone, @@session.innodb_lock_wait_timeout as lock_wait,
-         @@session.idle_transaction_timeout as idle, @@session.net_write_timeout as net_write`
-    : `select current_setting('transaction_isolation') as isolation, current_setting('timezone') as zone, current_setting('lock_timeout') as lock_wait,
-         current_setting('idle_in_transaction_session_timeout') as idle, current_setting('tcp_user_timeout') as net_write`;
-  const expected = isMysql
-    ? { isolation: 'READ-COMMITTED', zone: '+00:00', lock_wait: '5', idle: '10', net_write: '10' }
-    : { isolation: 'read committed', zone: 'UTC', lock_wait: '5s', idle: '10s', net_write: '10000' }; // the last as the socket has it
+  const { columns, expected } = sessionLimits(backend);
 
   it('have their settings on every connection, from the first statement', async () => {
     await withSource(backend, { poolSize: 3 }, async (ds) => {
-      const found = await Promise.all(Array.from({ length: 3 }, () => sqlOutside(ds, (sql) => sql.query<object[]>(settings))));
+      const found = await Promise.all(Array.from({ length: 3 }, () => sqlOutside(ds, (sql) => sql.query<object[]>(`select ${columns}`))));
       expect(found.flat()).toEqual([expected, expected, expected]);
     });
   });
@@ -94,24 +88,32 @@ describe.each(servers)('sessions on $name', (backend) => {
 
   it('roll back a transaction that idles, so that a stopped process gives its locks back', async () => {
     // The limit is shortened for this session only; that it is set at all is checked above.
-    const shorten = isMysql ? 'set session idle_transaction_timeout = 1' : "set local idle_in_transaction_session_timeout = '500ms'";
+    const shorten = {
+      mariadb: 'set session idle_transaction_timeout = 1',
+      mysql: 'set session wait_timeout = 1',
+      postgres: "set local idle_in_transaction_session_timeout = '500ms'",
+      pglite: '',
+    };
     await withSource(backend, { logging: false, poolSize: 2 }, async (ds) => {
       await ds.query('create table item (id int primary key)');
+      let inserted = false;
       const idle = sqlOutside(ds, async (sql) => {
         await sql.query(isMysql ? 'start transaction' : 'begin');
-        await sql.query(shorten);
+        await sql.query(shorten[backend.name]);
         await sql.query('insert into item values (1)');
+        inserted = true;
         await new Promise((resolve) => setTimeout(resolve, 2_500));
         await sql.query('commit');
       });
       await expect(idle).rejects.toThrow();
+      expect(inserted).toBe(true);
       expect(await ds.query('select * from item')).toEqual([]);
     });
   });
 
   it.runIf(!isMysql)('keep what the application set itself', async () => {
     await withSource(backend, { extra: { options: '-c lock_timeout=7s', idle_in_transaction_session_timeout: 60_000, application_name: 'mine' } }, async (ds) => {
-      const [found] = await sqlOutside(ds, (sql) => sql.query<object[]>(settings));
+      const [found] = await sqlOutside(ds, (sql) => sql.query<object[]>(`select ${columns}`));
       expect(found).toEqual({ ...expected, lock_wait: '7s', idle: '1min' });
     });
   });

@@ -5,6 +5,7 @@ import { InjectDataSource, InjectEntityManager, InjectRepository, TypeOrmModule 
 import { BaseEntity, Column, DataSource, Entity, EntityManager, ManyToOne, OneToMany, PrimaryColumn, Repository, type DataSourceOptions, type Relation } from 'typeorm';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { sqlBackends, type TestDatabase } from '../../../../../test/support/backends.js';
+import { sessionLimits } from '../../../../../test/support/session-limits.js';
 import { Clock } from '../../kernel/clock.js';
 import { TandemError } from '../../kernel/errors.js';
 import { poolsOf } from './acquire.js';
@@ -93,7 +94,7 @@ describe.each(sqlBackends())('unit of work on $name, pool of 1', (backend) => {
   const item = (id: number, n = 1) => Object.assign(new Item(), { id, n });
   const withPart = (id: number) => items.repo.save(Object.assign(item(id), { parts: [Object.assign(new Part(), { id: 1 })] }));
   const sleepSql = backend.dialect === 'mysql' ? 'select sleep(0.02)' : 'select pg_sleep(0.02)';
-  const isolationSql = backend.dialect === 'mysql' ? 'select @@tx_isolation as level' : "select upper(replace(current_setting('transaction_isolation'), ' ', '-')) as level";
+  const limits = sessionLimits(backend);
 
   const ways: Record<string, () => Promise<unknown>> = {
     '@InjectRepository save': () => items.repo.save({ id: 2, n: 1 }),
@@ -141,7 +142,7 @@ describe.each(sqlBackends())('unit of work on $name, pool of 1', (backend) => {
   });
 
   it('runs READ COMMITTED', async () => {
-    await units.run(async () => expect(await items.ds.query(isolationSql)).toEqual([{ level: 'READ-COMMITTED' }]));
+    await units.run(async () => expect(await items.ds.query(`select ${limits.columns}`)).toMatchObject([{ isolation: limits.expected.isolation }]));
   });
 
   const reads: Record<string, () => Promise<unknown>> = {
