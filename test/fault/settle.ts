@@ -16,8 +16,8 @@ export interface Remains {
 }
 
 export async function remains(fleet: Fleet): Promise<Remains> {
-  const lags = await fleet.sql<{ name: string; lag: number | string | null; state: string; reason: string | null }>(
-    `SELECT c.name, c.state, c.state_reason AS reason, SUM(s.head - p.seq) AS lag FROM tandem_consumer c
+  const lags = await fleet.sql<{ name: string; behind: number | string | null; state: string; reason: string | null }>(
+    `SELECT c.name, c.state, c.state_reason AS reason, SUM(s.head - p.seq) AS behind FROM tandem_consumer c
      JOIN tandem_checkpoint p ON p.consumer = c.name AND p.generation = c.live_generation JOIN tandem_shard s ON s.shard = p.shard GROUP BY c.name, c.state, c.state_reason`,
   );
   const [jobs] = await fleet.sql<{ n: number }>("SELECT COUNT(*) AS n FROM tandem_job WHERE state IN ('held', 'waiting', 'running')");
@@ -25,7 +25,7 @@ export async function remains(fleet: Fleet): Promise<Remains> {
   const rebuilds = await fleet.sql<{ consumer: string; state: string; reason: string | null }>('SELECT consumer, state, state_reason AS reason FROM tandem_rebuild');
   const shadows = await fleet.sql<{ name: string }>("SELECT table_name AS name FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name LIKE '%\\_\\_g%'");
   return {
-    lags: Object.fromEntries(lags.filter(({ lag }) => Number(lag) > 0).map(({ lag, name }) => [name, Number(lag)])),
+    lags: Object.fromEntries(lags.filter(({ behind }) => Number(behind) > 0).map(({ behind, name }) => [name, Number(behind)])),
     stopped: lags.filter(({ state }) => state !== 'running').map(({ name, reason, state }) => `${name} is ${state}: ${reason}`),
     openJobs: Number(jobs!.n),
     retrying: Number(retrying!.n),
