@@ -120,6 +120,30 @@ describe.each(sqlBackends())('a process on $name', (backend) => {
       ]);
   });
 
+  it.runIf(backend.name === 'mysql')('is not troubled by sessions that the server ends because they idle', async () => {
+    const [warn, error] = [vi.spyOn(Logger.prototype, 'warn'), vi.spyOn(Logger.prototype, 'error')];
+    const bank = await start();
+    const burst = (from: number) =>
+      Promise.all([
+        ...numbers(12).map((n) => bank.commands.execute(new Open(`a${from + n}`))),
+        ...numbers(12).map((n) => bank.queries.execute(new GetAccount(`a${n}`))),
+        ...numbers(12).map(() => bank.db.getRepository(Account).count()),
+      ]);
+    await burst(0);
+    await bank.idle(60_000);
+    const admin = await new DataSource(place!.database!.dataSourceOptions).initialize();
+    const sessions = async () => (await admin.query<{ id: unknown }[]>('SELECT id FROM information_schema.processlist WHERE db = DATABASE()')).map(({ id }) => Number(id));
+    const before = new Set(await sessions());
+    // What looks for work, and the admin's own, are busy.
+    await vi.waitFor(async () => expect((await sessions()).filter((id) => before.has(id)).length).toBeLessThan(4), patient);
+    await admin.destroy();
+    expect(before.size).toBeGreaterThan(8);
+    await burst(12);
+    await bank.idle(60_000);
+    expect((await bank.rows<{ n: unknown }>('SELECT COUNT(*) AS n FROM bank_account_view')).map(({ n }) => Number(n))).toEqual([24]);
+    expect([...warn.mock.calls, ...error.mock.calls].map(([line]) => String(line))).toEqual([]);
+  });
+
   it('does everything on one connection', async () => {
     const bank = await start({ poolSize: 1, pools: { commandPoolSize: 0, queryPoolSize: 0, workerPoolSize: 0, acquireTimeoutMs: 60_000 }, providers: [AccountsRule] });
     await Promise.all(numbers(20).map((n) => bank.commands.execute(new Open(`a${n}`))));
