@@ -21,8 +21,9 @@ die() {
 }
 
 get() {
-  [ -x "$mysqld" ] && "$mysqld" --version >/dev/null 2>&1 && return
-  rm -rf "$HOME_OF_MYSQL"
+  [ -x "$mysqld" ] && "$mysqld" --no-defaults --version >/dev/null 2>&1 && return
+  [ "$(dpkg --print-architecture)" = amd64 ] || die 'this script fetches MySQL for amd64 only; set TANDEM_TEST_MYSQL_URL and TANDEM_TEST_MYSQLD to one that is there'
+  rm -rf "$HOME_OF_MYSQL"/{bin,root,apt}
   mkdir -p "$HOME_OF_MYSQL"/{bin,root,apt/lists/partial,apt/cache/archives/partial,apt/none}
   local apt=$HOME_OF_MYSQL/apt
   local key=$apt/ubuntu-archive-keyring.gpg
@@ -30,7 +31,7 @@ get() {
   echo "$KEYRING_SHA256  $key" | sha256sum --check --quiet || die "the keyring at $ARCHIVE is not the one that Debian ships as ubuntu-archive-keyring"
   printf 'deb [signed-by=%s] %s %s main\n' "$key" "$ARCHIVE" "$SUITE" >"$apt/sources.list"
   : >"$apt/status"
-  # An apt of its own: nothing of the system's is read or changed, and no package counts as installed.
+  # Sources, lists and status of its own, so no package counts as installed; configuration, as of a proxy, is the system's.
   local own=(-qq -o "Dir::Etc::sourcelist=$apt/sources.list" -o "Dir::Etc::sourceparts=$apt/none" -o "Dir::Etc::preferencesparts=$apt/none"
     -o "Dir::State=$apt" -o "Dir::State::lists=$apt/lists" -o "Dir::State::status=$apt/status" -o "Dir::Cache=$apt/cache"
     -o APT::Install-Recommends=false -o Debug::NoLocking=true -o APT::Sandbox::User=)
@@ -45,7 +46,7 @@ root='$root'
 exec "\$root/usr/lib64/ld-linux-x86-64.so.2" --library-path "\$root/usr/lib/x86_64-linux-gnu" "\$root/usr/sbin/mysqld" "\$@" --basedir="\$root/usr" --lc-messages-dir="\$root/usr/share/mysql" --plugin-dir="\$root/usr/lib/mysql/plugin/"
 RUN
   chmod +x "$mysqld"
-  "$mysqld" --version || die 'what was fetched does not run'
+  "$mysqld" --no-defaults --version || die 'what was fetched does not run'
 }
 
 answers() { (exec 3<>"/dev/tcp/127.0.0.1/$PORT") 2>/dev/null; }
@@ -56,7 +57,9 @@ start() {
   local user=()
   [ "$(id -u)" != 0 ] || user=(--user=root)
   if [ ! -d "$data" ]; then
-    "$mysqld" --no-defaults --initialize-insecure --datadir="$data" --secure-file-priv=NULL "${user[@]}" >"$HOME_OF_MYSQL/log" 2>&1 || die "MySQL could not make its data folder: see $HOME_OF_MYSQL/log"
+    rm -rf "$data.new"
+    "$mysqld" --no-defaults --initialize-insecure --datadir="$data.new" --secure-file-priv=NULL "${user[@]}" >"$HOME_OF_MYSQL/log" 2>&1 || die "MySQL could not make its data folder: see $HOME_OF_MYSQL/log"
+    mv "$data.new" "$data"
   fi
   setsid nohup "$mysqld" --no-defaults --datadir="$data" --secure-file-priv=NULL --port="$PORT" --bind-address=127.0.0.1 --mysqlx=OFF --socket="$HOME_OF_MYSQL/socket" \
     --pid-file="$HOME_OF_MYSQL/pid" --max-connections=500 "${user[@]}" >>"$HOME_OF_MYSQL/log" 2>&1 </dev/null &
@@ -67,10 +70,21 @@ start() {
   die "MySQL does not start: see $HOME_OF_MYSQL/log"
 }
 
+stop() {
+  local pid
+  pid=$(cat "$HOME_OF_MYSQL/pid" 2>/dev/null) || return 0
+  # The file outlives a machine that goes down, and its number may be another's by then.
+  if grep -qs "$root/usr/sbin/mysqld" "/proc/$pid/cmdline"; then
+    kill "$pid"
+    while [ -d "/proc/$pid" ]; do sleep 0.2; done
+  fi
+  rm -f "$HOME_OF_MYSQL/pid"
+}
+
 case ${1:-} in
   get) get ;;
   start) start ;;
-  stop) [ ! -f "$HOME_OF_MYSQL/pid" ] || kill "$(cat "$HOME_OF_MYSQL/pid")" ;;
+  stop) stop ;;
   path) printf '%s\n' "$mysqld" ;;
   *) die 'get, start, stop or path' ;;
 esac

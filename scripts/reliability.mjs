@@ -1,5 +1,5 @@
 // node scripts/reliability.mjs REPORT.json… writes the tables of docs/reliability.md from reports of `npm run test:fault -- --report FILE`:
-// of a run without a mutant those of the last run, of runs with one a row each for them.
+// of runs without a mutant those of the last run on each database, of runs with one a row each for them.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import prettier from 'prettier';
@@ -59,8 +59,12 @@ function put(page, name, lines) {
 
 const reports = process.argv.slice(2).map((file) => JSON.parse(readFileSync(file, 'utf8')));
 const mutants = reports.filter(({ mutant }) => mutant);
-const last = reports.findLast(({ mutant }) => !mutant);
+const lastOn = (database) => reports.findLast((report) => !report.mutant && (report.database ?? 'MariaDB') === database);
 let page = readFileSync(PAGE, 'utf8');
-if (last) page = put(page, 'last run', runTables(last));
+for (const [name, last] of [
+  ['last run', lastOn('MariaDB')],
+  ['last run on MySQL', lastOn('MySQL')],
+])
+  if (last) page = put(page, name, runTables(last));
 if (mutants.length > 0) page = put(page, 'mutants', mutantTable(mutants));
 writeFileSync(PAGE, await prettier.format(page, { ...(await prettier.resolveConfig(PAGE)), filepath: PAGE }));

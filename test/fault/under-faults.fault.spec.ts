@@ -11,10 +11,12 @@ import { run } from './rig.js';
 
 const MINUTES = Number(process.env.TANDEM_FAULT_MINUTES ?? 3);
 const MUTANT_MINUTES = 0.4;
+/** Its adapter is the same but for the append, which MariaDB has in one statement. */
+const MYSQL_MINUTES = 1;
 const PATIENCE = MINUTES * 60_000 + 900_000;
 
 const say = (line: string): void => void process.stderr.write(`faults: ${line}\n`);
-const { ownMariadb, ownRedis } = inject('tandemServers');
+const { ownMariadb, ownMysql, ownRedis } = inject('tandemServers');
 
 describe.runIf(ownMariadb && ownRedis)('under faults', () => {
   it(
@@ -27,6 +29,17 @@ describe.runIf(ownMariadb && ownRedis)('under faults', () => {
       expect(report.commands.acknowledged).toBeGreaterThan(MINUTES * 10);
       for (const kind of ['kill -9 of a process', 'SIGSTOP of a process', 'error thrown', 'FLUSHALL', 'kill -9 of the database'])
         expect(report.faultsByKind[kind], kind).toBeGreaterThan(0);
+    },
+    PATIENCE,
+  );
+
+  it.runIf(ownMysql)(
+    'nor in a minute on MySQL',
+    async () => {
+      const { folder, report } = await run({ server: 'mysql', minutes: MYSQL_MINUTES, seed: seedOf('TANDEM_FAULT_SEED'), say });
+      say(`\n${reportText(report)}`);
+      expect(report.violations, `logs, tables and ledger are in ${folder}`).toEqual([]);
+      expect(report.commands.acknowledged).toBeGreaterThan(MYSQL_MINUTES * 10);
     },
     PATIENCE,
   );

@@ -115,7 +115,7 @@ afterAll(() => Logger.overrideLogger(['log', 'warn', 'error']));
 
 describe('the consumer engine, however things interleave', () => {
   it.each(Object.entries(kinds))('a consumer %s handles each event once and in order, but for poison', async (_name, kind) => {
-    expectHeld(await fc.check(promises(kind), { numRuns: 100, endOnFailure: true }));
+    expectHeld(await fc.check(promises(kind), { numRuns: Number(process.env.TANDEM_INTERLEAVINGS ?? 100), endOnFailure: true }));
   });
 });
 

@@ -1,6 +1,7 @@
 import { execFile, spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { createConnection } from 'mysql2/promise';
@@ -22,8 +23,10 @@ interface Kind {
 /** Debian has servers where not every user's PATH leads. */
 const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/usr/local/sbin` };
 const PROBE_WITHIN_MS = 2_000;
-/** On Debian a program of this name is MariaDB's. */
-const MYSQLD = process.env.TANDEM_TEST_MYSQLD || 'mysqld';
+/** What scripts/mysql-server.sh fetches. */
+const FETCHED = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'tandem-mysql/bin/mysqld');
+/** On Debian a `mysqld` on the PATH is MariaDB's. */
+const MYSQLD = process.env.TANDEM_TEST_MYSQLD || (existsSync(FETCHED) ? FETCHED : 'mysqld');
 
 const KINDS: Readonly<Record<MysqlName, Kind>> = {
   mariadb: {

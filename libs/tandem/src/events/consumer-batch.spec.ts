@@ -184,6 +184,28 @@ describe('ConsumerBatch whose claim is taken by somebody else between two tries'
 });
 
 describe('ConsumerBatch with onError halt', () => {
+  it('whose claim is taken by somebody else after a failure does not count that one again when they have counted theirs', async () => {
+    const log = new MemoryLog();
+    const consumer = log.consumer('halt', 1);
+    const { eventId } = log.append(1);
+    log.faults.set(eventId, { kind: 'named', times: 2 }); // once here, and once there
+    const interrupted = {};
+    let claims = 0;
+    const here = () =>
+      log.batch.run({
+        consumer,
+        interrupted,
+        claim: async (unit) => (++claims === 2 ? undefined : log.ports.store.claim(unit, { consumer: consumer.name, exclusive: true, wait: false })),
+        heads: (unit) => log.ports.log.heads(unit),
+        attempt: (work) => log.ports.units.run(work, { kind: 'consumer' }),
+      });
+    expect(await here()).toBeUndefined();
+    await log.runBatch(consumer);
+    expect([...log.letters.values()].map(({ attempts }) => attempts)).toEqual([1]);
+    await here();
+    expect([log.applied, log.letters.size]).toEqual([[eventId], 0]);
+  });
+
   const inOrder = (log: MemoryLog) =>
     handled(log)
       .toSorted((a, b) => a.recordedAtMicros - b.recordedAtMicros)

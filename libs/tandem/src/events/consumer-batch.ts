@@ -49,6 +49,8 @@ export type Attempt = <T>(work: (unit: Unit) => Promise<T>) => Promise<T>;
 export interface Lessons {
   /** Stream id → its event that failed. */
   readonly failed: Map<string, Failed>;
+  /** Event → how often its letter had counted its failures, when the last try began. */
+  counted: ReadonlyMap<string, number>;
   maxEvents: number;
   tries: number;
   /** Of the last try. */
@@ -112,7 +114,7 @@ export class ConsumerBatch {
   async run(request: BatchRequest): Promise<BatchResult | undefined> {
     const { name } = request.consumer;
     const { batchSize } = this.ports.settings;
-    const lessons: Lessons = request.interrupted?.lessons ?? { failed: new Map(), maxEvents: this.streaks.sizeFor(name, batchSize), tries: 0 };
+    const lessons: Lessons = request.interrupted?.lessons ?? { failed: new Map(), counted: new Map(), maxEvents: this.streaks.sizeFor(name, batchSize), tries: 0 };
     for (;;) {
       let tried = 0;
       lessons.tries++;
@@ -170,6 +172,7 @@ export class ConsumerBatch {
     const { behind, ahead } = sortHeld(consumer, claim, await letters.held(unit, consumer.name, claim.generation, shards));
     if (ahead.some((letter) => letter.state === 'retrying' && !letter.due)) return { handled: 0, more: false };
     forgetPassed(lessons, claim);
+    forgetCounted(lessons, ahead);
     const { batchBytes, batchSize } = settings;
     const limits = { maxEvents: Math.min(batchSize, lessons.maxEvents), maxBytes: batchBytes, untilMicros: request.untilMicros };
     const read = await readBatch(unit, log, { types: typesOf(consumer), claim, heads: await request.heads(unit, claim), limits });
@@ -273,6 +276,13 @@ function forgetPassed({ failed }: Lessons, claim: Claim): void {
   if (failed.size === 0) return;
   const at = new Map(claim.checkpoints.map(({ shard, seq }) => [shard, seq]));
   for (const [stream, { event }] of failed) if (event.seq <= (at.get(event.shard) ?? 0)) failed.delete(stream);
+}
+
+/** Between two tries another worker may have run the failed event again, and counted that: what happened here is one of those before. */
+function forgetCounted(lessons: Lessons, ahead: readonly DeadLetter[]): void {
+  const counted = new Map(ahead.map(({ attempts, eventId }) => [eventId, attempts]));
+  for (const [stream, { event }] of lessons.failed) if (counted.get(event.eventId) !== lessons.counted.get(event.eventId)) lessons.failed.delete(stream);
+  lessons.counted = counted;
 }
 
 /** After several failures a batch ends at the last of them, so that what it has done commits. */

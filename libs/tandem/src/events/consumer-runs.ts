@@ -26,6 +26,8 @@ export class ConsumerRuns {
   private readonly running = new SingleRuns();
   /** Consumer → how far its run reads; missing: to the heads. */
   private readonly bounds = new Map<string, RunBound>();
+  /** Consumer that runs alone → what its last batch here had learnt when another process came in between: of several that keep interrupting each other, each would begin anew for ever. */
+  private readonly interrupted = new Map<string, NonNullable<BatchRequest['interrupted']>>();
 
   constructor(private readonly ports: RunPorts) {}
 
@@ -62,7 +64,7 @@ export class ConsumerRuns {
     const { clock, log, report, stop } = this.ports;
     let busy = 0;
     const gaps = new GapWatch(log, clock);
-    const interrupted = {};
+    const interrupted = this.interruptedOf(consumer);
     while (!stop.aborted) {
       const result = await this.runBatch(consumer, interrupted);
       if (result) {
@@ -79,6 +81,13 @@ export class ConsumerRuns {
         await clock.sleep(BUSY_PAUSE_MS, stop);
       }
     }
+  }
+
+  private interruptedOf({ name, parallelism }: Consumer): NonNullable<BatchRequest['interrupted']> {
+    if (parallelism > 1) return {};
+    const known = this.interrupted.get(name) ?? {};
+    this.interrupted.set(name, known);
+    return known;
   }
 
   private runBatch(consumer: Consumer, interrupted: BatchRequest['interrupted']): Promise<BatchResult | undefined> {

@@ -48,6 +48,7 @@ export class PooledConnection implements Sql, Holder {
   private doom: Doom | undefined;
   private broken: unknown;
   private active = false;
+  private kind: UnitKind | undefined;
   private tail: Promise<unknown> = Promise.resolve();
   private stopListening: (() => void) | undefined;
   private statements = 0;
@@ -102,6 +103,7 @@ export class PooledConnection implements Sql, Holder {
 
   /** @param first the statement that comes next, if there is one. @throws TANDEM_STORAGE_UNAVAILABLE when the connection turns out to be gone. */
   async begin(kind: UnitKind, first = ''): Promise<void> {
+    this.kind = kind;
     try {
       this.begunByStatement = kind === 'write' && this.beginsByItself && CHANGES_ROWS.test(first);
       if (this.begunByStatement) this.linked.assumeInTransaction();
@@ -158,7 +160,8 @@ export class PooledConnection implements Sql, Holder {
       this.notice(error);
       // As if BEGIN had failed: nothing has happened that could be lost.
       if (this.begunByStatement && isConnectionLost(error)) throw unavailable(error, this.pool, staleness(error));
-      if (this.active && isReadOnlyViolation(error)) throw new TandemError('TANDEM_QUERY_WROTE', 'A write was tried in a READ ONLY transaction', { cause: error });
+      if (this.active && this.kind === 'snapshot' && isReadOnlyViolation(error))
+        throw new TandemError('TANDEM_QUERY_WROTE', 'A write was tried in a READ ONLY transaction', { cause: error });
       throw error;
     } finally {
       this.sending = false;

@@ -18,7 +18,7 @@ interface Prepared {
 /**
  * For `dataSourceFactory` of `TypeOrmModule.forRootAsync`: a data source whose repositories, managers and BaseEntity classes run in
  * the open unit of work, and whose sessions have the settings that Tandem relies on, whatever the server's defaults are (READ COMMITTED,
- * UTC, strict and safely quoted values, limits of seconds on locks and idle transactions). What you set yourself stays. It is not initialized yet: @nestjs/typeorm does that.
+ * UTC, strict and safely quoted values, limits of seconds on locks and idle transactions). Of these, what you set yourself counts on PostgreSQL (`extra.options`); on MySQL and MariaDB they are fixed. It is not initialized yet: @nestjs/typeorm does that.
  * @throws TANDEM_WIRING for a data source that cannot carry Tandem.
  */
 export async function tandemDataSource(options?: DataSourceOptions): Promise<DataSource> {

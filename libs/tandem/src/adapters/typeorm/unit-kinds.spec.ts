@@ -57,6 +57,14 @@ describe.each(sqlBackends())('kinds of units on $name', (backend) => {
     expect(await ids()).toEqual([]);
   });
 
+  it.runIf(backend.dialect === 'postgres')('a command on a database that takes no writes is told so, and not that it should be a command', async () => {
+    const write = async () => {
+      await ds.query('set transaction read only');
+      await ds.query('insert into item values (1)');
+    };
+    await expect(units.run(write, { tries: 1 })).rejects.toMatchObject({ message: expect.stringContaining('read-only transaction') as string, code: '25006' });
+  });
+
   it.runIf(backend.name !== 'pglite')('another data source inside a unit is refused, and free outside', async () => {
     const other = await source();
     const otherUnits = new TypeOrmUnitOfWork(other, new Clock());

@@ -1,0 +1,29 @@
+import { expect, it } from 'vitest';
+import { Clock } from '../kernel/clock.js';
+import { ConsumerRuns } from './consumer-runs.js';
+import { MemoryLog } from './memory-log.fixture.js';
+
+const NEVER_HEALS = 1_000_000;
+
+it('workers that keep coming in between each other’s tries narrow a failure down all the same, from one run to the next', async () => {
+  const log = new MemoryLog();
+  const consumer = log.consumer('halt', 1);
+  const ids = Array.from({ length: 16 }, () => log.append(1).eventId);
+  log.faults.set(ids[5]!, { kind: 'unnamed', times: NEVER_HEALS });
+  const { store } = log.ports;
+  const claim = store.claim.bind(store);
+  let busy = 0;
+  // After each claim somebody else has it, for longer than a run waits.
+  store.claim = async (unit, request) => {
+    if (busy > 0) {
+      busy--;
+      return undefined;
+    }
+    busy = 8;
+    return claim(unit, request);
+  };
+  const clock = Object.assign(new Clock(), { sleep: () => Promise.resolve() });
+  const runs = new ConsumerRuns({ ...log.ports, batch: log.batch, clock, lanes: 1, report: () => undefined, stop: new AbortController().signal });
+  for (let turns = 0; turns < 60 && log.state === 'running'; turns++) await runs.catchUp(consumer);
+  expect([log.applied, log.state, [...log.letters.values()].map(({ eventId, state }) => [eventId, state])]).toEqual([ids.slice(0, 5), 'halted', [[ids[5], 'parked']]]);
+});
