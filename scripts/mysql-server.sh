@@ -7,7 +7,7 @@
 # The folder is TANDEM_MYSQL_HOME, by default ~/.cache/tandem-mysql; its bin/mysqld is what tests start and kill, as TANDEM_TEST_MYSQLD.
 set -euo pipefail
 
-HOME_OF_MYSQL=${TANDEM_MYSQL_HOME:-${XDG_CACHE_HOME:-$HOME/.cache}/tandem-mysql}
+HOME_OF_MYSQL=$(realpath -m "${TANDEM_MYSQL_HOME:-${XDG_CACHE_HOME:-$HOME/.cache}/tandem-mysql}")
 ARCHIVE=${TANDEM_MYSQL_ARCHIVE:-http://archive.ubuntu.com/ubuntu}
 SUITE=${TANDEM_MYSQL_SUITE:-resolute}
 # Of the file in Debian's package ubuntu-archive-keyring 2023.11.28.1.
@@ -22,6 +22,7 @@ die() {
 
 get() {
   [ -x "$mysqld" ] && "$mysqld" --no-defaults --version >/dev/null 2>&1 && return
+  command -v dpkg-deb >/dev/null || die 'this script needs apt-get and dpkg; set TANDEM_TEST_MYSQL_URL and TANDEM_TEST_MYSQLD to a MySQL that is there'
   [ "$(dpkg --print-architecture)" = amd64 ] || die 'this script fetches MySQL for amd64 only; set TANDEM_TEST_MYSQL_URL and TANDEM_TEST_MYSQLD to one that is there'
   rm -rf "$HOME_OF_MYSQL"/{bin,root,apt}
   mkdir -p "$HOME_OF_MYSQL"/{bin,root,apt/lists/partial,apt/cache/archives/partial,apt/none}
@@ -70,13 +71,19 @@ start() {
   die "MySQL does not start: see $HOME_OF_MYSQL/log"
 }
 
+is_ours() { grep -qsF "$root/usr/sbin/mysqld" "/proc/$1/cmdline"; }
+
 stop() {
   local pid
   pid=$(cat "$HOME_OF_MYSQL/pid" 2>/dev/null) || return 0
   # The file outlives a machine that goes down, and its number may be another's by then.
-  if grep -qs "$root/usr/sbin/mysqld" "/proc/$pid/cmdline"; then
+  if is_ours "$pid"; then
     kill "$pid"
-    while [ -d "/proc/$pid" ]; do sleep 0.2; done
+    for _ in $(seq 300); do
+      is_ours "$pid" || break
+      sleep 0.2
+    done
+    ! is_ours "$pid" || die "MySQL (process $pid) does not end"
   fi
   rm -f "$HOME_OF_MYSQL/pid"
 }

@@ -24,7 +24,7 @@ interface Kind {
 const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/usr/local/sbin` };
 const PROBE_WITHIN_MS = 2_000;
 /** What scripts/mysql-server.sh fetches. */
-const FETCHED = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'tandem-mysql/bin/mysqld');
+const FETCHED = join(process.env.TANDEM_MYSQL_HOME || join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'tandem-mysql'), 'bin/mysqld');
 /** On Debian a `mysqld` on the PATH is MariaDB's. */
 const MYSQLD = process.env.TANDEM_TEST_MYSQLD || (existsSync(FETCHED) ? FETCHED : 'mysqld');
 

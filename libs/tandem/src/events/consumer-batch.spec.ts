@@ -183,22 +183,100 @@ describe('ConsumerBatch whose claim is taken by somebody else between two tries'
   });
 });
 
+/** A worker whose second claim is busy: it comes again with what it has learnt. */
+function interruptedWorker(log: MemoryLog, consumer: Consumer) {
+  const interrupted = {};
+  let claims = 0;
+  return () =>
+    log.batch.run({
+      consumer,
+      interrupted,
+      claim: async (unit) => (++claims === 2 ? undefined : log.ports.store.claim(unit, { consumer: consumer.name, exclusive: true, wait: false })),
+      heads: (unit) => log.ports.log.heads(unit),
+      attempt: (work) => log.ports.units.run(work, { kind: 'consumer' }),
+    });
+}
+
+describe('ConsumerBatch that was interrupted behind a failure', () => {
+  it('leaves a stream alone that another worker has held at an earlier event', async () => {
+    const log = new MemoryLog();
+    const consumer = log.consumer('park', 1);
+    const [first, second] = [log.append(1), log.append(1)];
+    const here = interruptedWorker(log, consumer);
+    log.faults.set(second.eventId, { kind: 'named', times: 1 });
+    expect(await here()).toBeUndefined();
+    log.faults.set(first.eventId, { kind: 'named', times: 1 });
+    Object.assign(log.ports.settings, { batchSize: 1 });
+    await log.runBatch(consumer);
+    Object.assign(log.ports.settings, { batchSize: 16 });
+    await here();
+    expect([...log.letters.values()].map(({ eventId }) => eventId)).toEqual([first.eventId]);
+    await log.retry.run(consumer, [...log.letters.values()][0]!);
+    expect(log.rows.get('memory-1')).toEqual([1, 2]);
+  });
+
+  it('leaves an event discarded that an operator has discarded meanwhile', async () => {
+    const log = new MemoryLog();
+    const consumer = log.consumer('halt', 1);
+    const { eventId } = log.append(1);
+    log.append(1);
+    log.faults.set(eventId, { kind: 'named', times: NEVER_HEALS });
+    await log.runBatch(consumer);
+    const here = interruptedWorker(log, consumer);
+    expect(await here()).toBeUndefined();
+    for (const [key, letter] of log.letters) log.letters.set(key, { ...letter, state: 'discarded', due: true });
+    await here();
+    expect([log.rows.get('memory-1'), log.letters.size, log.state]).toEqual([[2], 0, 'running']);
+  });
+
+  it('tries an event that another log has in the place of the one that failed', async () => {
+    const log = new MemoryLog();
+    const consumer = log.consumer('park', 1);
+    const { eventId } = log.append(1);
+    log.faults.set(eventId, { kind: 'named', times: 1 });
+    const here = interruptedWorker(log, consumer);
+    expect(await here()).toBeUndefined();
+    log.shards[1]![0] = { ...log.shards[1]![0]!, eventId: 'another' };
+    await here();
+    expect([log.applied, log.letters.size]).toEqual([['another'], 0]);
+  });
+
+  it('forgets it when its next try ends with an error that is nobody’s fault', async () => {
+    const log = new MemoryLog();
+    const consumer = log.consumer('park', 1);
+    const { eventId } = log.append(1);
+    log.faults.set(eventId, { kind: 'named', times: 1 });
+    const here = interruptedWorker(log, consumer);
+    expect(await here()).toBeUndefined();
+    const { heads } = log.ports.log;
+    log.ports.log.heads = () => Promise.reject(new Deadlock());
+    await expect(here()).rejects.toThrow(Deadlock);
+    log.ports.log.heads = heads;
+    await here();
+    expect([log.applied, log.letters.size]).toEqual([[eventId], 0]);
+  });
+});
+
 describe('ConsumerBatch with onError halt', () => {
+  it('keeps the letter of an event that fails behind the one of its stream that now goes well', async () => {
+    const log = new MemoryLog();
+    const consumer = log.consumer('halt', 1);
+    const [first, second] = [log.append(1), log.append(1)];
+    log.faults.set(first.eventId, { kind: 'named', times: 1 });
+    await log.runBatch(consumer);
+    log.faults.set(second.eventId, { kind: 'named', times: 1 });
+    await log.runBatch(consumer);
+    expect([...log.letters.values()].map(({ attempts, eventId }) => [eventId, attempts])).toEqual([[second.eventId, 1]]);
+    await log.runBatch(consumer);
+    expect([log.rows.get('memory-1'), log.letters.size]).toEqual([[1, 2], 0]);
+  });
+
   it('whose claim is taken by somebody else after a failure does not count that one again when they have counted theirs', async () => {
     const log = new MemoryLog();
     const consumer = log.consumer('halt', 1);
     const { eventId } = log.append(1);
     log.faults.set(eventId, { kind: 'named', times: 2 }); // once here, and once there
-    const interrupted = {};
-    let claims = 0;
-    const here = () =>
-      log.batch.run({
-        consumer,
-        interrupted,
-        claim: async (unit) => (++claims === 2 ? undefined : log.ports.store.claim(unit, { consumer: consumer.name, exclusive: true, wait: false })),
-        heads: (unit) => log.ports.log.heads(unit),
-        attempt: (work) => log.ports.units.run(work, { kind: 'consumer' }),
-      });
+    const here = interruptedWorker(log, consumer);
     expect(await here()).toBeUndefined();
     await log.runBatch(consumer);
     expect([...log.letters.values()].map(({ attempts }) => attempts)).toEqual([1]);

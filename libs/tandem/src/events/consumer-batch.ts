@@ -47,10 +47,12 @@ export type Attempt = <T>(work: (unit: Unit) => Promise<T>) => Promise<T>;
 
 /** What one batch has learnt from its failed tries. */
 export interface Lessons {
-  /** Stream id → its event that failed. */
-  readonly failed: Map<string, Failed>;
-  /** Event → how often its letter had counted its failures, when the last try began. */
+  /** Stream id → its event that failed, and what its letter had counted by then, if it had one. */
+  readonly failed: Map<string, Failed & { readonly counted: number | undefined }>;
+  /** Event → what its letter had counted when the last try began. */
   counted: ReadonlyMap<string, number>;
+  /** Of the rows that the last try was for. */
+  generation?: number;
   maxEvents: number;
   tries: number;
   /** Of the last try. */
@@ -103,6 +105,14 @@ function sortHeld(consumer: Consumer, claim: Claim, held: readonly DeadLetter[])
   return { behind: held.filter(isBehind), ahead: held.filter((letter) => !isBehind(letter)) };
 }
 
+/** In the place of a count. */
+const DISCARDED = -1;
+
+/** Without its payload: lessons may be kept for a while. */
+const keyOf = ({ eventId, payloadBytes, recordedAtMicros, schemaVersion, seq, shard, stream, tenant, type, version }: StoredEvent): EventKey => ({
+  ...{ eventId, payloadBytes, recordedAtMicros, schemaVersion, seq, shard, stream, tenant, type, version },
+});
+
 const streamId = (event: { readonly tenant: string; readonly stream: string }): string => `${event.tenant}\n${event.stream}`;
 
 export class ConsumerBatch {
@@ -114,13 +124,16 @@ export class ConsumerBatch {
   async run(request: BatchRequest): Promise<BatchResult | undefined> {
     const { name } = request.consumer;
     const { batchSize } = this.ports.settings;
-    const lessons: Lessons = request.interrupted?.lessons ?? { failed: new Map(), counted: new Map(), maxEvents: this.streaks.sizeFor(name, batchSize), tries: 0 };
+    const { interrupted } = request;
+    const lessons: Lessons = interrupted?.lessons ?? { failed: new Map(), counted: new Map(), maxEvents: this.streaks.sizeFor(name, batchSize), tries: 0 };
+    if (interrupted) interrupted.lessons = undefined; // what ends with an error has taught nothing that lasts
     for (;;) {
       let tried = 0;
       lessons.tries++;
       lessons.outcome = undefined;
       try {
         const result = await request.attempt(async (unit) => {
+          lessons.outcome = undefined; // the database may have asked for a repeat
           const claim = await request.claim(unit);
           if (!claim) return undefined;
           const nothing = claim.checkpoints.length === 0 && claim.wentBack === undefined;
@@ -129,7 +142,7 @@ export class ConsumerBatch {
           return handled;
         });
         if (lessons.outcome) this.streaks.committed(name, lessons.outcome, batchSize);
-        if (request.interrupted) request.interrupted.lessons = result ? undefined : { ...lessons, tries: lessons.tries - 1 };
+        if (interrupted && !result) interrupted.lessons = { ...lessons, tries: lessons.tries - 1 };
         return result;
       } catch (error) {
         if (isTandemError(error, 'TANDEM_EVENT_UNKNOWN')) return { handled: 0, more: false, stopped: error.message, outdated: true };
@@ -171,8 +184,7 @@ export class ConsumerBatch {
     const shards = claim.checkpoints.map(({ shard }) => shard);
     const { behind, ahead } = sortHeld(consumer, claim, await letters.held(unit, consumer.name, claim.generation, shards));
     if (ahead.some((letter) => letter.state === 'retrying' && !letter.due)) return { handled: 0, more: false };
-    forgetPassed(lessons, claim);
-    forgetCounted(lessons, ahead);
+    forgetSettled(lessons, claim, { behind, ahead });
     const { batchBytes, batchSize } = settings;
     const limits = { maxEvents: Math.min(batchSize, lessons.maxEvents), maxBytes: batchBytes, untilMicros: request.untilMicros };
     const read = await readBatch(unit, log, { types: typesOf(consumer), claim, heads: await request.heads(unit, claim), limits });
@@ -210,10 +222,12 @@ export class ConsumerBatch {
     const heldStreams = new Set(held.map(streamId));
     // Nothing failed and nothing is held, mostly: then a stream needs no name.
     if (heldStreams.size === 0 && !lessons?.failed.size) return keys.filter((key) => types.has(key.type));
+    const ids = new Set(lessons?.failed.size ? keys.map(({ eventId }) => eventId) : []);
     return keys.filter((key) => {
       if (!types.has(key.type) || heldStreams.has(streamId(key))) return false;
       const failed = lessons?.failed.get(streamId(key));
-      return !failed || key.seq < failed.event.seq;
+      // One that this read has not, as in a log that went back, holds nothing back: nothing would ever be held for it.
+      return !failed || !ids.has(failed.event.eventId) || key.seq < failed.event.seq;
     });
   }
 
@@ -234,7 +248,8 @@ export class ConsumerBatch {
     }
     if (ahead.length === 0) return held;
     const passed = new Set(upTo.map(({ eventId }) => eventId));
-    for (const letter of ahead) if (passed.has(letter.eventId)) await letters.release(unit, letter);
+    const heldStreams = new Set(held.map(({ event }) => streamId(event))); // a stream has one letter, and that is the new one
+    for (const letter of ahead) if (passed.has(letter.eventId) && !heldStreams.has(streamId(letter))) await letters.release(unit, letter);
     return held;
   }
 
@@ -254,7 +269,7 @@ export class ConsumerBatch {
     if (this.ports.units.isTransient(cause)) throw cause;
     if (error instanceof EventFailure) {
       if (request.isOwn?.(error.failed)) throw cause;
-      lessons.failed.set(streamId(error.failed), { event: error.failed, cause });
+      lessons.failed.set(streamId(error.failed), { event: keyOf(error.failed), cause, counted: lessons.counted.get(error.failed.eventId) });
       return;
     }
     if (tried < 2) throw error;
@@ -271,18 +286,23 @@ export function whyStopped(consumer: Consumer, claim: Claim): string | undefined
   return unknown.length > 0 ? `another version of its code also handles ${unknown.join(', ')}, which this one does not` : undefined;
 }
 
-/** Between two tries another worker may have held the stream at the failed event, and let it go on. */
-function forgetPassed({ failed }: Lessons, claim: Claim): void {
+/**
+ * Between two tries another worker, or an operator, may have settled what failed here: passed it, held its stream, counted a failure of its own, discarded it, or
+ * made the rows anew. Of a consumer that halts, a letter whose count is another one tells.
+ */
+function forgetSettled(lessons: Lessons, claim: Claim, { behind, ahead }: ReturnType<typeof sortHeld>): void {
+  const { failed, generation } = lessons;
+  const now = new Map(ahead.map(({ attempts, eventId, state }) => [eventId, state === 'discarded' ? DISCARDED : attempts]));
+  lessons.counted = now;
+  lessons.generation = claim.generation;
   if (failed.size === 0) return;
+  if (generation !== claim.generation) return failed.clear();
+  for (const letter of behind) failed.delete(streamId(letter));
   const at = new Map(claim.checkpoints.map(({ shard, seq }) => [shard, seq]));
-  for (const [stream, { event }] of failed) if (event.seq <= (at.get(event.shard) ?? 0)) failed.delete(stream);
-}
-
-/** Between two tries another worker may have run the failed event again, and counted that: what happened here is one of those before. */
-function forgetCounted(lessons: Lessons, ahead: readonly DeadLetter[]): void {
-  const counted = new Map(ahead.map(({ attempts, eventId }) => [eventId, attempts]));
-  for (const [stream, { event }] of lessons.failed) if (counted.get(event.eventId) !== lessons.counted.get(event.eventId)) lessons.failed.delete(stream);
-  lessons.counted = counted;
+  for (const [stream, { counted, event }] of failed) {
+    const seq = at.get(event.shard);
+    if (seq !== undefined && (event.seq <= seq || now.get(event.eventId) !== counted)) failed.delete(stream);
+  }
 }
 
 /** After several failures a batch ends at the last of them, so that what it has done commits. */

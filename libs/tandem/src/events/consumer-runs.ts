@@ -1,7 +1,7 @@
 /** Batch after batch of one consumer, in as many lanes as there is work for, until there is nothing to read: one run per consumer and process at a time. */
 import type { Clock } from '../kernel/clock.js';
 import { type Consumer, sideOf } from './consumer.js';
-import type { BatchPorts, BatchRequest, BatchResult, ConsumerBatch } from './consumer-batch.js';
+import type { BatchPorts, BatchRequest, BatchResult, ConsumerBatch, Lessons } from './consumer-batch.js';
 import { SHARDS } from './event-log.js';
 import { GapWatch } from './gap-watch.js';
 import type { RunBound } from './run-condition.js';
@@ -10,6 +10,8 @@ import { inGrowingLanes, SingleRuns } from './single-runs.js';
 /** How often, and how many milliseconds apart, a busy claim is tried again before it is left to the process that holds it. */
 const BUSY_TRIES = 5;
 const BUSY_PAUSE_MS = 20;
+/** What was learnt longer ago may have been mended since. */
+const KEPT_MS = 30_000;
 /** Of a consumer in many lanes, one claim takes no fewer shards than this. */
 const SHARDS_AT_LEAST = 8;
 
@@ -27,7 +29,7 @@ export class ConsumerRuns {
   /** Consumer → how far its run reads; missing: to the heads. */
   private readonly bounds = new Map<string, RunBound>();
   /** Consumer that runs alone → what its last batch here had learnt when another process came in between: of several that keep interrupting each other, each would begin anew for ever. */
-  private readonly interrupted = new Map<string, NonNullable<BatchRequest['interrupted']>>();
+  private readonly interrupted = new Map<string, { readonly lessons: Lessons; readonly at: number }>();
 
   constructor(private readonly ports: RunPorts) {}
 
@@ -64,7 +66,7 @@ export class ConsumerRuns {
     const { clock, log, report, stop } = this.ports;
     let busy = 0;
     const gaps = new GapWatch(log, clock);
-    const interrupted = this.interruptedOf(consumer);
+    const interrupted = this.takeInterrupted(consumer);
     while (!stop.aborted) {
       const result = await this.runBatch(consumer, interrupted);
       if (result) {
@@ -77,17 +79,20 @@ export class ConsumerRuns {
         if (result.waits) await clock.sleep(gapPause ?? BUSY_PAUSE_MS, stop);
       } else {
         // The holder may have read the heads just before the event that woke us.
-        if (++busy > BUSY_TRIES) return;
+        if (++busy > BUSY_TRIES) return this.keepInterrupted(consumer, interrupted);
         await clock.sleep(BUSY_PAUSE_MS, stop);
       }
     }
   }
 
-  private interruptedOf({ name, parallelism }: Consumer): NonNullable<BatchRequest['interrupted']> {
-    if (parallelism > 1) return {};
-    const known = this.interrupted.get(name) ?? {};
-    this.interrupted.set(name, known);
-    return known;
+  private takeInterrupted({ name }: Consumer): NonNullable<BatchRequest['interrupted']> {
+    const kept = this.interrupted.get(name);
+    this.interrupted.delete(name);
+    return kept && this.ports.clock.now() - kept.at < KEPT_MS ? { lessons: kept.lessons } : {};
+  }
+
+  private keepInterrupted({ name, parallelism }: Consumer, { lessons }: NonNullable<BatchRequest['interrupted']>): void {
+    if (parallelism === 1 && lessons) this.interrupted.set(name, { lessons, at: this.ports.clock.now() });
   }
 
   private runBatch(consumer: Consumer, interrupted: BatchRequest['interrupted']): Promise<BatchResult | undefined> {

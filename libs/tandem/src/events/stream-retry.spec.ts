@@ -7,6 +7,27 @@ import { ConsumerRegistry } from './consumer-registry.js';
 import { DeadLetters } from './dead-letters.js';
 import { DeadLetterStore } from './dead-letter-store.js';
 import { ConsumerRuntime } from './consumer-runtime.js';
+import { MemoryLog } from './memory-log.fixture.js';
+
+describe('the retry of a held stream', () => {
+  it('leaves an event discarded that an operator has discarded while it failed', async () => {
+    const log = new MemoryLog();
+    const consumer = log.consumer('park', 1);
+    const [{ eventId }] = [log.append(1), log.append(1)];
+    log.faults.set(eventId, { kind: 'named', times: Number.POSITIVE_INFINITY });
+    await log.runBatch(consumer);
+    const { units } = log.ports;
+    const run = units.run.bind(units);
+    let runs = 0;
+    units.run = (work, options) => {
+      // The operator waited for the lock of the checkpoint.
+      if (++runs === 2) for (const [key, letter] of log.letters) log.letters.set(key, { ...letter, state: 'discarded', due: true });
+      return run(work, options);
+    };
+    await log.retry.run(consumer, [...log.letters.values()][0]!);
+    expect([log.rows.get('memory-1'), log.letters.size]).toEqual([[2], 0]);
+  });
+});
 
 const patient = { timeout: 30_000, interval: 20 };
 

@@ -37,7 +37,7 @@ export class StreamRetry {
     }
   }
 
-  private async attempt(unit: Unit, consumer: Consumer, letter: DeadLetter, failed: Failed | undefined): Promise<boolean> {
+  private async attempt(unit: Unit, consumer: Consumer, letter: DeadLetter, lastFailed: Failed | undefined): Promise<boolean> {
     const { letters, log, settings, store } = this.ports;
     const claim = await store.claim(unit, { consumer: consumer.name, exclusive: consumer.parallelism === 1, shards: [letter.shard], wait: true });
     const checkpoint = claim?.checkpoints[0];
@@ -49,6 +49,8 @@ export class StreamRetry {
     );
     // Not due any more: another worker was faster, and the event failed again.
     if (!now?.due) return false;
+    // An operator may have discarded it since it failed.
+    const failed = now.state === 'discarded' && lastFailed?.event.eventId === now.eventId ? undefined : lastFailed;
     const all = await this.keysOf(unit, consumer, letter, checkpoint.seq);
     const keys = now.state === 'discarded' ? all.filter(({ eventId }) => eventId !== now.eventId) : all;
     const before = failed ? keys.filter(({ seq }) => seq < failed.event.seq) : keys;
