@@ -6,7 +6,7 @@ import { Deployment } from './releases/deployment.js';
 const CONSUMERS = ['roll.trails', 'roll.crowds', 'roll.old-view', 'roll.letters'];
 
 // Processes start slowly on a busy machine.
-vi.setConfig({ testTimeout: 300_000 });
+vi.setConfig({ testTimeout: 600_000 });
 
 describeServers('a projection on $name', sqlServers(), (backend) => {
   let deployment: Deployment;
