@@ -39,7 +39,7 @@ const KINDS: Readonly<Record<MysqlName, Kind>> = {
   mysql: {
     label: 'MySQL',
     command: MYSQLD,
-    isThere: () => /\bMySQL\b|mysqld +Ver (?!.*MariaDB)/.test(spawnSync(MYSQLD, ['--no-defaults', '--version'], { env, encoding: 'utf8' }).stdout ?? ''),
+    isThere: () => /mysqld +Ver (?!.*MariaDB)/.test(spawnSync(MYSQLD, ['--no-defaults', '--version'], { env, encoding: 'utf8' }).stdout ?? ''),
     install: (data) => [MYSQLD, '--no-defaults', '--initialize-insecure', `--datadir=${data}`, '--secure-file-priv=NULL'],
     // Names are resolved: its root is one of localhost only.
     settings: ['--innodb-redo-log-capacity=64M', '--mysqlx=OFF', '--secure-file-priv=NULL'],

@@ -197,6 +197,16 @@ function interruptedWorker(log: MemoryLog, consumer: Consumer) {
     });
 }
 
+async function interruptedAtItsFirst() {
+  const log = new MemoryLog();
+  const consumer = log.consumer('park', 1);
+  const { eventId } = log.append(1);
+  log.faults.set(eventId, { kind: 'named', times: 1 });
+  const here = interruptedWorker(log, consumer);
+  expect(await here()).toBeUndefined();
+  return { eventId, here, log };
+}
+
 describe('ConsumerBatch that was interrupted behind a failure', () => {
   it('leaves a stream alone that another worker has held at an earlier event', async () => {
     const log = new MemoryLog();
@@ -230,24 +240,14 @@ describe('ConsumerBatch that was interrupted behind a failure', () => {
   });
 
   it('tries an event that another log has in the place of the one that failed', async () => {
-    const log = new MemoryLog();
-    const consumer = log.consumer('park', 1);
-    const { eventId } = log.append(1);
-    log.faults.set(eventId, { kind: 'named', times: 1 });
-    const here = interruptedWorker(log, consumer);
-    expect(await here()).toBeUndefined();
+    const { here, log } = await interruptedAtItsFirst();
     log.shards[1]![0] = { ...log.shards[1]![0]!, eventId: 'another' };
     await here();
     expect([log.applied, log.letters.size]).toEqual([['another'], 0]);
   });
 
   it('forgets it when its next try ends with an error that is nobody’s fault', async () => {
-    const log = new MemoryLog();
-    const consumer = log.consumer('park', 1);
-    const { eventId } = log.append(1);
-    log.faults.set(eventId, { kind: 'named', times: 1 });
-    const here = interruptedWorker(log, consumer);
-    expect(await here()).toBeUndefined();
+    const { eventId, here, log } = await interruptedAtItsFirst();
     const { heads } = log.ports.log;
     log.ports.log.heads = () => Promise.reject(new Deadlock());
     await expect(here()).rejects.toThrow(Deadlock);

@@ -4,6 +4,7 @@
  * failed event on, and the stream is held in the same transaction that advances past it. Where the failure names no event
  * (a multi-row write), the batch is halved until it does.
  */
+import { cutAtFailure, cutBehindFailures, forgetSettled, keyOf, type Lessons, streamId } from './batch-lessons.js';
 import { readBatch } from './batch-read.js';
 import { isTandemError } from '../kernel/errors.js';
 import type { Unit, UnitOfWork } from '../kernel/unit-of-work.js';
@@ -13,9 +14,8 @@ import type { Checkpoint, Claim, ConsumerStore } from './consumer-store.js';
 import { deadLetter, describeError } from './dead-letter.js';
 import type { DeadLetter, DeadLetterStore } from './dead-letter-store.js';
 import type { EventKey, EventLog, Heads, Position, StoredEvent } from './event-log.js';
-import { type BatchOutcome, COMMON_CAUSE_STREAMS, type Failed, FAILURES_AT_ONCE, FailureStreaks } from './failure-streaks.js';
+import { type BatchOutcome, COMMON_CAUSE_STREAMS, type Failed, FailureStreaks } from './failure-streaks.js';
 import { handleEvents } from './handle-events.js';
-import type { Merged } from './merge-shards.js';
 import { unknownTypes } from './retired.js';
 import { retryDelay } from './retry-delay.js';
 
@@ -44,20 +44,6 @@ export interface BatchResult {
 
 /** How a batch is tried: a transaction of its own for a worker, a savepoint for a command that folds. */
 export type Attempt = <T>(work: (unit: Unit) => Promise<T>) => Promise<T>;
-
-/** What one batch has learnt from its failed tries. */
-export interface Lessons {
-  /** Stream id → its event that failed, and what its letter had counted by then, if it had one. */
-  readonly failed: Map<string, Failed & { readonly counted: number | undefined }>;
-  /** Event → what its letter had counted when the last try began. */
-  counted: ReadonlyMap<string, number>;
-  /** Of the rows that the last try was for. */
-  generation?: number;
-  maxEvents: number;
-  tries: number;
-  /** Of the last try. */
-  outcome?: BatchOutcome;
-}
 
 /** What a batch has done, and what it knows of letters. */
 interface Settlement {
@@ -104,16 +90,6 @@ function sortHeld(consumer: Consumer, claim: Claim, held: readonly DeadLetter[])
   const isBehind = ({ shard, seq }: DeadLetter): boolean => seq <= at.get(shard)!;
   return { behind: held.filter(isBehind), ahead: held.filter((letter) => !isBehind(letter)) };
 }
-
-/** In the place of a count. */
-const DISCARDED = -1;
-
-/** Without its payload: lessons may be kept for a while. */
-const keyOf = ({ eventId, payloadBytes, recordedAtMicros, schemaVersion, seq, shard, stream, tenant, type, version }: StoredEvent): EventKey => ({
-  ...{ eventId, payloadBytes, recordedAtMicros, schemaVersion, seq, shard, stream, tenant, type, version },
-});
-
-const streamId = (event: { readonly tenant: string; readonly stream: string }): string => `${event.tenant}\n${event.stream}`;
 
 export class ConsumerBatch {
   private readonly streaks = new FailureStreaks();
@@ -284,40 +260,6 @@ export function whyStopped(consumer: Consumer, claim: Claim): string | undefined
     return `its rows were rebuilt by version ${claim.version} of its code, and this is version ${consumer.version}`;
   const unknown = unknownTypes(consumer, claim.types);
   return unknown.length > 0 ? `another version of its code also handles ${unknown.join(', ')}, which this one does not` : undefined;
-}
-
-/**
- * Between two tries another worker, or an operator, may have settled what failed here: passed it, held its stream, counted a failure of its own, discarded it, or
- * made the rows anew. Of a consumer that halts, a letter whose count is another one tells.
- */
-function forgetSettled(lessons: Lessons, claim: Claim, { behind, ahead }: ReturnType<typeof sortHeld>): void {
-  const { failed, generation } = lessons;
-  const now = new Map(ahead.map(({ attempts, eventId, state }) => [eventId, state === 'discarded' ? DISCARDED : attempts]));
-  lessons.counted = now;
-  lessons.generation = claim.generation;
-  if (failed.size === 0) return;
-  if (generation !== claim.generation) return failed.clear();
-  for (const letter of behind) failed.delete(streamId(letter));
-  const at = new Map(claim.checkpoints.map(({ shard, seq }) => [shard, seq]));
-  for (const [stream, { counted, event }] of failed) {
-    const seq = at.get(event.shard);
-    if (seq !== undefined && (event.seq <= seq || now.get(event.eventId) !== counted)) failed.delete(stream);
-  }
-}
-
-/** After several failures a batch ends at the last of them, so that what it has done commits. */
-function cutBehindFailures<K extends EventKey>(merged: Merged<K>, { failed }: Lessons): Merged<K> {
-  if (failed.size < FAILURES_AT_ONCE) return merged;
-  const ids = new Set([...failed.values()].map(({ event }) => event.eventId));
-  const last = merged.keys.findLastIndex((key) => ids.has(key.eventId));
-  return last === -1 || last === merged.keys.length - 1 ? merged : { keys: merged.keys.slice(0, last + 1), more: true };
-}
-
-/** Of a consumer that halts, nothing behind the first failed event is handled. */
-function cutAtFailure<K extends EventKey>(merged: Merged<K>, lessons: Lessons): readonly K[] {
-  const failed = new Set([...lessons.failed.values()].map(({ event }) => event.eventId));
-  const first = merged.keys.findIndex((key) => failed.has(key.eventId));
-  return first === -1 ? merged.keys : merged.keys.slice(0, first);
 }
 
 function lastOfShards(keys: readonly EventKey[]): Checkpoint[] {

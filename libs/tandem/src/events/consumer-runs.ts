@@ -1,7 +1,8 @@
 /** Batch after batch of one consumer, in as many lanes as there is work for, until there is nothing to read: one run per consumer and process at a time. */
+import type { Lessons } from './batch-lessons.js';
 import type { Clock } from '../kernel/clock.js';
 import { type Consumer, sideOf } from './consumer.js';
-import type { BatchPorts, BatchRequest, BatchResult, ConsumerBatch, Lessons } from './consumer-batch.js';
+import type { BatchPorts, BatchRequest, BatchResult, ConsumerBatch } from './consumer-batch.js';
 import { SHARDS } from './event-log.js';
 import { GapWatch } from './gap-watch.js';
 import type { RunBound } from './run-condition.js';

@@ -16,7 +16,7 @@ const REFUSED_MODES = ['NO_BACKSLASH_ESCAPES', 'PAD_CHAR_TO_FULL_LENGTH', 'SIMUL
 /** Strict: what does not fit its column is refused, not cut short. */
 const SQL_MODE = REFUSED_MODES.reduce((modes, refused) => `REPLACE(${modes}, ',${refused},', ',')`, "CONCAT(',', @@SESSION.sql_mode, ',STRICT_TRANS_TABLES,')");
 
-/** Where somebody has set the server to something else, each of these would lose rows, or have them committed when nobody asked for it. The limit is none: Vitess takes no greater number. */
+/** Where somebody has set the server to something else, each of these would lose rows, refuse statements, or have them committed when nobody asked for it. The limit is none: Vitess takes no greater number. */
 const AS_EXPECTED =
   "SESSION autocommit = 1, SESSION completion_type = 'NO_CHAIN', SESSION sql_select_limit = 9223372036854775807, SESSION sql_auto_is_null = 0, SESSION sql_safe_updates = 0";
 
