@@ -120,7 +120,6 @@ async function countLines(file: string): Promise<number> {
 /** Opened for rejects, the file would be empty before it is read; by another name or a link too. */
 async function mustBeAnotherFile(rejects: string, file: string): Promise<void> {
   // One that is not there yet is another file; one that cannot be looked at is refused when it is opened.
-  // Mostly there is no file of rejects yet.
   const [there, input] = await Promise.all([stat(rejects).catch(() => undefined), stat(file)]);
   if (there && there.ino === input.ino && there.dev === input.dev) throw new CannotStart(`${rejects} is the file to import; name another one for the rejects`);
 }
