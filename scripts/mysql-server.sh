@@ -10,7 +10,11 @@ set -euo pipefail
 HOME_OF_MYSQL=$(realpath -m "${TANDEM_MYSQL_HOME:-${XDG_CACHE_HOME:-$HOME/.cache}/tandem-mysql}")
 ARCHIVE=${TANDEM_MYSQL_ARCHIVE:-http://archive.ubuntu.com/ubuntu}
 SUITE=${TANDEM_MYSQL_SUITE:-resolute}
-# Of the file in Debian's package ubuntu-archive-keyring 2023.11.28.1.
+KEYRINGS=(
+  http://deb.debian.org/debian/pool/main/u/ubuntu-keyring/ubuntu-keyring_2023.11.28.1-0.2_all.deb
+  "$ARCHIVE/pool/main/u/ubuntu-keyring/ubuntu-keyring_2023.11.28.1_all.deb"
+)
+# Of the file usr/share/keyrings/ubuntu-archive-keyring.gpg in either of them.
 KEYRING_SHA256=80a36b0a6de2f69f49d2df75ef473ccde121e9e190b9ea01d20a4f63778d5c31
 PORT=3307
 
@@ -18,6 +22,19 @@ root=$HOME_OF_MYSQL/root data=$HOME_OF_MYSQL/data mysqld=$HOME_OF_MYSQL/bin/mysq
 die() {
   printf '%s: %s\n' "$0" "$*" >&2
   exit 1
+}
+
+# keyring FILE: fetches the keys that sign Ubuntu's archive
+keyring() {
+  local deb=$1.deb unpacked=$1.d url
+  for url in "${KEYRINGS[@]}"; do
+    rm -rf "$unpacked"
+    curl -fsS -o "$deb" "$url" && dpkg-deb -x "$deb" "$unpacked" || continue
+    echo "$KEYRING_SHA256  $unpacked/usr/share/keyrings/ubuntu-archive-keyring.gpg" | sha256sum --check --quiet || continue
+    mv "$unpacked/usr/share/keyrings/ubuntu-archive-keyring.gpg" "$1"
+    return
+  done
+  return 1
 }
 
 get() {
@@ -28,8 +45,7 @@ get() {
   mkdir -p "$HOME_OF_MYSQL"/{bin,root,apt/lists/partial,apt/cache/archives/partial,apt/none}
   local apt=$HOME_OF_MYSQL/apt
   local key=$apt/ubuntu-archive-keyring.gpg
-  curl -fsS -o "$key" "$ARCHIVE/project/ubuntu-archive-keyring.gpg" || die "no keyring at $ARCHIVE"
-  echo "$KEYRING_SHA256  $key" | sha256sum --check --quiet || die "the keyring at $ARCHIVE is not the one that Debian ships as ubuntu-archive-keyring"
+  keyring "$key" || die "no keyring of Ubuntu's archive: none of these has the one that Debian ships as ubuntu-keyring: ${KEYRINGS[*]}"
   printf 'deb [signed-by=%s] %s %s main\n' "$key" "$ARCHIVE" "$SUITE" >"$apt/sources.list"
   : >"$apt/status"
   # Sources, lists and status of its own, so no package counts as installed; configuration, as of a proxy, is the system's.

@@ -16,7 +16,7 @@ export const MUTANTS = {
   },
   'job-done-apart': {
     breaks: 'A job is marked done in the transaction of its effect',
-    only: ['job.after', 'job.before', 'kill of worker'],
+    only: ['job.before-done', 'kill of worker'],
     caughtBy: /^(Every job has its effect|A job publishes|Orders are)/,
   },
   'numbers-apart': {

@@ -11,6 +11,7 @@ import { run } from './rig.js';
 
 const MINUTES = Number(process.env.TANDEM_FAULT_MINUTES ?? 3);
 const MUTANT_MINUTES = 0.4;
+const MUTANT_TRIES = 3;
 /** Its adapter is the same but for the append, which MariaDB has in one statement. */
 const MYSQL_MINUTES = 1;
 const PATIENCE = MINUTES * 60_000 + 900_000;
@@ -47,8 +48,15 @@ describe.runIf(ownMariadb && ownRedis)('under faults', () => {
   it.each<MutantName>(['checkpoint-apart', 'job-done-apart'])(
     'it is noticed when a rule is broken: %s',
     async (mutant) => {
-      const { report } = await run({ minutes: MUTANT_MINUTES, seed: seedOf('TANDEM_FAULT_SEED'), mutant, say: () => undefined });
-      expect(report.violations.map(({ rule }) => rule)).toContainEqual(expect.stringMatching(MUTANTS[mutant].caughtBy));
+      const seed = seedOf('TANDEM_FAULT_SEED');
+      const seen = new Set<string>();
+      const isCaught = () => [...seen].some((rule) => MUTANTS[mutant].caughtBy.test(rule));
+      // Whether a fault of so short a run hits the moment that the rule is about is chance.
+      for (let tries = 0; tries < MUTANT_TRIES && !isCaught(); tries++) {
+        const { report } = await run({ minutes: MUTANT_MINUTES, seed: seed + tries, mutant, say: () => undefined });
+        for (const { rule } of report.violations) seen.add(rule);
+      }
+      expect([...seen]).toContainEqual(expect.stringMatching(MUTANTS[mutant].caughtBy));
     },
     PATIENCE,
   );

@@ -24,8 +24,8 @@ export interface TrafficReport {
 const SHARED = 40;
 /** Between two commands of a lane: a deploy meets traffic, not a load test. */
 const PAUSE_MS = 4;
-/** Of a wait for the read side. Where commands fold all the time, a worker comes to a consumer that runs alone only by chance: on MySQL that took half a minute. */
-const PATIENCE_MS = 200_000;
+/** Of a wait for the read side. */
+const PATIENCE_MS = 60_000;
 
 type Freshness = ReturnType<typeof Consistency.eventual>;
 

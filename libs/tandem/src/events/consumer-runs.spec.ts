@@ -27,3 +27,29 @@ it('workers that keep coming in between each other’s tries narrow a failure do
   for (let turns = 0; turns < 60 && log.state === 'running'; turns++) await runs.catchUp(consumer);
   expect([log.applied, log.state, [...log.letters.values()].map(({ eventId, state }) => [eventId, state])]).toEqual([ids.slice(0, 5), 'halted', [[ids[5], 'parked']]]);
 });
+
+it.each([
+  { parallelism: 1, comes: true },
+  { parallelism: 4, comes: false },
+])(
+  'a consumer in $parallelism lanes that others have without a pause is waited for in line only if it runs alone, and after a second of looking',
+  async ({ comes, parallelism }) => {
+    const log = new MemoryLog();
+    const consumer = log.consumer('park', parallelism);
+    const { eventId } = log.append(1);
+    const { store } = log.ports;
+    const claim = store.claim.bind(store);
+    const clock = Object.assign(new Clock(), { at: 0, now: () => clock.at, sleep: (ms: number) => Promise.resolve(void (clock.at += ms)) });
+    const inLineAt: number[] = [];
+    store.claim = async (unit, request) => {
+      if (!request.inLine) return undefined;
+      inLineAt.push(clock.at);
+      return claim(unit, request);
+    };
+    const runs = new ConsumerRuns({ ...log.ports, batch: log.batch, clock, lanes: parallelism, report: () => undefined, stop: new AbortController().signal });
+    // One look after the other, as of the reconciler.
+    while (clock.at < 3_000) await runs.catchUp(consumer);
+    expect(log.applied).toEqual(comes ? [eventId] : []);
+    expect(inLineAt.slice(0, 1).map((at) => at >= 1_000 && at < 1_200)).toEqual(comes ? [true] : []);
+  },
+);

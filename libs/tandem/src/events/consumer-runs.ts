@@ -11,6 +11,8 @@ import { inGrowingLanes, SingleRuns } from './single-runs.js';
 /** How often, and how many milliseconds apart, a busy claim is tried again before it is left to the process that holds it. */
 const BUSY_TRIES = 5;
 const BUSY_PAUSE_MS = 20;
+/** One that runs alone and was not free for so long is waited for: commands that fold it hand it from one to the next, and who only looks comes in between by chance. */
+const IN_LINE_AFTER_MS = 1_000;
 /** What was learnt longer ago may have been mended since. */
 const KEPT_MS = 30_000;
 /** Of a consumer in many lanes, one claim takes no fewer shards than this. */
@@ -31,6 +33,8 @@ export class ConsumerRuns {
   private readonly bounds = new Map<string, RunBound>();
   /** Consumer that runs alone → what its last batch here had learnt when another process came in between: of several that keep interrupting each other, each would begin anew for ever. */
   private readonly interrupted = new Map<string, { readonly lessons: Lessons; readonly at: number }>();
+  /** Consumer → since when it was not free for a batch here. */
+  private readonly busySince = new Map<string, number>();
 
   constructor(private readonly ports: RunPorts) {}
 
@@ -69,9 +73,10 @@ export class ConsumerRuns {
     const gaps = new GapWatch(log, clock);
     const interrupted = this.takeInterrupted(consumer);
     while (!stop.aborted) {
-      const result = await this.runBatch(consumer, interrupted);
+      const result = await this.runBatch(consumer, interrupted, busy === BUSY_TRIES && this.waitsTooLong(consumer));
       if (result) {
         busy = 0;
+        this.busySince.delete(consumer.name);
         report(consumer, result);
         if (result.more && !result.waits) another();
         // Of a consumer in several lanes, one claim may have seen only some of the shards.
@@ -79,11 +84,17 @@ export class ConsumerRuns {
         const gapPause = await gaps.pauseAt(result.gap);
         if (result.waits) await clock.sleep(gapPause ?? BUSY_PAUSE_MS, stop);
       } else {
+        if (!this.busySince.has(consumer.name)) this.busySince.set(consumer.name, clock.now());
         // The holder may have read the heads just before the event that woke us.
         if (++busy > BUSY_TRIES) return this.keepInterrupted(consumer, interrupted);
         await clock.sleep(BUSY_PAUSE_MS, stop);
       }
     }
+  }
+
+  private waitsTooLong({ name, parallelism }: Consumer): boolean {
+    const since = this.busySince.get(name);
+    return parallelism === 1 && since !== undefined && this.ports.clock.now() - since >= IN_LINE_AFTER_MS;
   }
 
   private takeInterrupted({ name }: Consumer): NonNullable<BatchRequest['interrupted']> {
@@ -96,7 +107,7 @@ export class ConsumerRuns {
     if (parallelism === 1 && lessons) this.interrupted.set(name, { lessons, at: this.ports.clock.now() });
   }
 
-  private runBatch(consumer: Consumer, interrupted: BatchRequest['interrupted']): Promise<BatchResult | undefined> {
+  private runBatch(consumer: Consumer, interrupted: BatchRequest['interrupted'], inLine: boolean): Promise<BatchResult | undefined> {
     const { batch, log, settings, store, units } = this.ports;
     const { name, parallelism } = consumer;
     const exclusive = parallelism === 1;
@@ -107,7 +118,7 @@ export class ConsumerRuns {
       interrupted,
       untilMicros: bound?.untilMicros,
       atEnd: bound?.isSlot ? (unit) => store.noteRun(unit, name, bound.untilMicros) : undefined,
-      claim: (unit) => store.claim(unit, { consumer: name, exclusive, limit, events: exclusive ? undefined : settings.batchSize, wait: false }),
+      claim: (unit) => store.claim(unit, { consumer: name, exclusive, limit, events: exclusive ? undefined : settings.batchSize, wait: false, inLine }),
       heads: async (unit, claim) =>
         claim.heads ??
         log.heads(

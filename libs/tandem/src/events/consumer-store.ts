@@ -48,6 +48,8 @@ export interface ClaimRequest {
   readonly events?: number;
   /** Wait for locks (a command that folds) or skip what another process holds (a worker). */
   readonly wait: boolean;
+  /** Of an exclusive claim that skips: it waits for the consumer's own row, so that its turn comes though others have that row without a pause. */
+  readonly inLine?: boolean;
 }
 
 export interface Claim {

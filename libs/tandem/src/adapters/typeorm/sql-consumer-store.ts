@@ -83,9 +83,9 @@ export class SqlConsumerStore extends ConsumerStore {
 
   async claim(unit: Unit, request: ClaimRequest): Promise<Claim | undefined> {
     const sql = sqlOf(unit);
-    const { consumer, exclusive, wait } = request;
+    const { consumer, exclusive, inLine = false, wait } = request;
     const row = (lock?: string) => (request.rebuild ? this.rebuildRow(sql, consumer, request.rebuild, lock) : this.consumerRow(sql, consumer, lock));
-    let found = await row(exclusive ? lockClause(wait) : '');
+    let found = await row(exclusive ? lockClause(wait || inLine) : '');
     while (found) {
       const generation = found.live_generation;
       const lagging = request.shards || wait ? undefined : await this.lagging(unit, consumer, generation);
