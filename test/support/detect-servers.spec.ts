@@ -33,6 +33,8 @@ describe('detecting servers', { timeout: 60_000 }, () => {
     expect(said).toMatch(/^left out: [^\n]*Redis \(no server at 127\.0\.0\.1:9[^\n]*\n$/);
     expect(said).toContain('outages of Redis (no redis-server on the PATH');
     expect(found).not.toHaveProperty('redis');
+    // Their applications would have no queue.
+    for (const key of ['mariadb', 'mysql', 'ownMariadb', 'ownMysql']) expect(found).not.toHaveProperty(key);
   });
 
   it('fails where everything is required', async () => {

@@ -27,6 +27,8 @@ interface Server {
 const REGISTRY = 'npm:registry';
 const OWN = 'path:';
 
+const NEED_REDIS: readonly (keyof ServerUrls)[] = ['mariadb', 'mysql', 'ownMariadb', 'ownMysql'];
+
 const servers: readonly Server[] = [
   { key: 'mariadb', label: 'MariaDB', variable: 'TANDEM_TEST_MARIADB_URL', url: 'mysql://root@127.0.0.1:3306', connect: (url) => connectMysql(url, 'MariaDB') },
   { key: 'mysql', label: 'MySQL', variable: 'TANDEM_TEST_MYSQL_URL', url: 'mysql://root@127.0.0.1:3307', connect: (url) => connectMysql(url, 'MySQL') },
@@ -102,9 +104,19 @@ export async function setup(project: TestProject): Promise<void> {
       }
     }),
   );
+  if (!found.redis) leaveOutWithoutRedis(found, missing);
   if (missing.length > 0 && process.env.TANDEM_REQUIRE_SERVICES === '1') throw new Error(`TANDEM_REQUIRE_SERVICES=1, but missing: ${missing.join(', ')}`);
   if (missing.length > 0) process.stderr.write(`left out: ${missing.toSorted().join(', ')}; everything else runs.\n`);
   project.provide('tandemServers', found);
+}
+
+/** Beside these databases Tandem's queues are in Redis; PostgreSQL and the embedded default have queues of their own. */
+function leaveOutWithoutRedis(found: { -readonly [K in keyof ServerUrls]: string }, missing: string[]): void {
+  for (const { key, label } of servers) {
+    if (!NEED_REDIS.includes(key) || !found[key]) continue;
+    delete found[key];
+    missing.push(`${label} (which needs Redis beside it)`);
+  }
 }
 
 /** @throws for a variable that is no URL; its value may be a secret */

@@ -25,7 +25,7 @@ const SHARED = 40;
 /** Between two commands of a lane: a deploy meets traffic, not a load test. */
 const PAUSE_MS = 4;
 /** Of a wait for the read side. */
-const PATIENCE_MS = 60_000;
+const PATIENCE_MS = 120_000;
 
 type Freshness = ReturnType<typeof Consistency.eventual>;
 
@@ -54,7 +54,8 @@ export class Writers {
         await this.once(own, n);
         this.commands++;
       } catch (error) {
-        this.wrong.push(`${own}: ${String(error)}`);
+        const { cause } = error as Error;
+        this.wrong.push(`${own}: ${String(error)}${cause instanceof Error ? `, since ${cause.message}` : ''}`);
         return;
       }
       await sleep(PAUSE_MS);

@@ -12,7 +12,7 @@ import { inGrowingLanes, SingleRuns } from './single-runs.js';
 const BUSY_TRIES = 5;
 const BUSY_PAUSE_MS = 20;
 /** One that runs alone and was not free for so long is waited for: commands that fold it hand it from one to the next, and who only looks comes in between by chance. */
-const IN_LINE_AFTER_MS = 1_000;
+const IN_LINE_AFTER_MS = 250;
 /** What was learnt longer ago may have been mended since. */
 const KEPT_MS = 30_000;
 /** Of a consumer in many lanes, one claim takes no fewer shards than this. */
