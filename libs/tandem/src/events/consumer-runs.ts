@@ -33,7 +33,7 @@ export class ConsumerRuns {
   private readonly bounds = new Map<string, RunBound>();
   /** Consumer that runs alone → what its last batch here had learnt when another process came in between: of several that keep interrupting each other, each would begin anew for ever. */
   private readonly interrupted = new Map<string, { readonly lessons: Lessons; readonly at: number }>();
-  /** Consumer → since when it was not free for a batch here. */
+  /** Consumer that runs alone → since when it was not free for a batch here. */
   private readonly busySince = new Map<string, number>();
 
   constructor(private readonly ports: RunPorts) {}
@@ -73,7 +73,7 @@ export class ConsumerRuns {
     const gaps = new GapWatch(log, clock);
     const interrupted = this.takeInterrupted(consumer);
     while (!stop.aborted) {
-      const result = await this.runBatch(consumer, interrupted, busy === BUSY_TRIES && this.waitsTooLong(consumer));
+      const result = await this.runBatch(consumer, interrupted, busy === BUSY_TRIES && this.waitsTooLong(consumer.name));
       if (result) {
         busy = 0;
         this.busySince.delete(consumer.name);
@@ -84,7 +84,7 @@ export class ConsumerRuns {
         const gapPause = await gaps.pauseAt(result.gap);
         if (result.waits) await clock.sleep(gapPause ?? BUSY_PAUSE_MS, stop);
       } else {
-        if (!this.busySince.has(consumer.name)) this.busySince.set(consumer.name, clock.now());
+        if (consumer.parallelism === 1 && !this.busySince.has(consumer.name)) this.busySince.set(consumer.name, clock.now());
         // The holder may have read the heads just before the event that woke us.
         if (++busy > BUSY_TRIES) return this.keepInterrupted(consumer, interrupted);
         await clock.sleep(BUSY_PAUSE_MS, stop);
@@ -92,9 +92,9 @@ export class ConsumerRuns {
     }
   }
 
-  private waitsTooLong({ name, parallelism }: Consumer): boolean {
+  private waitsTooLong(name: string): boolean {
     const since = this.busySince.get(name);
-    return parallelism === 1 && since !== undefined && this.ports.clock.now() - since >= IN_LINE_AFTER_MS;
+    return since !== undefined && this.ports.clock.now() - since >= IN_LINE_AFTER_MS;
   }
 
   private takeInterrupted({ name }: Consumer): NonNullable<BatchRequest['interrupted']> {
