@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
 import { Command, CommandHandler, EventBus, type ICommandHandler } from '@nestjs/cqrs';
 import { InjectRepository } from '@nestjs/typeorm';
-import { type Delta, DomainEvent, DurableSaga, type EventMetadata, On, OnDelta, Projection, QueuedCommand, SyncStrategy, UnitOfWorkRunner } from 'nest-tandem';
+import { type Delta, DomainEvent, DurableSaga, type EventMetadata, On, OnDelta, Projection, QueuedCommand, SyncStrategy, type Unit, UnitOfWorkRunner } from 'nest-tandem';
 import { Column, Entity, PrimaryColumn, type Repository } from 'typeorm';
 import { type Fact, PLANNED_ROLLBACK, type Transaction } from '../ledger.js';
 
@@ -21,12 +21,24 @@ export class Sight {
   @Column('int', { default: 0 }) times!: number;
 }
 
-/** What the workers of one proof count and remember together; they run in one process. */
+/**
+ * What the workers of one proof count and remember together; they run in one process. The order is that of the numbers, which handlers
+ * take while their batch holds its claim: of two workers, the one whose COMMIT is answered late hears of it after the next batch.
+ */
 @Injectable()
 export class Witness {
   n = 0;
-  /** Facts whose batch has committed, batch after batch. */
-  readonly facts: string[] = [];
+  /** Number → fact of a batch that has committed. */
+  private readonly committed = new Map<number, string>();
+
+  get facts(): readonly string[] {
+    return [...this.committed].toSorted(([a], [b]) => a - b).map(([, fact]) => fact);
+  }
+
+  note(fact: string, unit: Unit): void {
+    const number = ++this.n;
+    unit.afterCommit(() => this.committed.set(number, fact));
+  }
 }
 
 @Entity('proof_trail')
@@ -129,7 +141,7 @@ export class WholeProjection {
   @On(Noted)
   @On(Marked)
   note({ id }: Note): void {
-    this.units.current!.afterCommit(() => this.witness.facts.push(id));
+    this.witness.note(id, this.units.current!);
   }
 }
 

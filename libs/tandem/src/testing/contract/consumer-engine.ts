@@ -31,8 +31,8 @@ const TAKEN = 'taken';
 
 /** The batches of a consumer on the stores under test. Its effect is a row for each event, and another one where it is handled again. */
 export class ConsumerEngine {
-  /** `<stream>/<version>` of the events in the order in which their effects were committed. */
-  readonly applied: string[] = [];
+  /** What was committed, by the number that its handler took: a batch whose COMMIT is answered late may hear of it after the next one. */
+  private readonly committed = new Map<number, string>();
   readonly faults = new Map<string, Fault>();
   private inserted = 0;
   readonly consumer: Consumer;
@@ -57,6 +57,11 @@ export class ConsumerEngine {
     const ports = { units: subject.units, log: subject.log, store: subject.consumers, letters: subject.letters, settings };
     this.batch = new ConsumerBatch(ports);
     this.retries = new StreamRetry(ports);
+  }
+
+  /** `<stream>/<version>` of the events whose effects were committed, in the order in which they were handled. */
+  get applied(): readonly string[] {
+    return [...this.committed].toSorted(([a], [b]) => a - b).map(([, effect]) => effect);
   }
 
   register(): Promise<void> {
@@ -112,11 +117,12 @@ export class ConsumerEngine {
   private async handle(unit: Unit, events: readonly ConsumedEvent[]): Promise<void> {
     for (const { stored } of events) {
       const effect = `${stored.stream}/${stored.version}`;
-      await this.subject.rows.insert(`${effect}#${++this.inserted}`);
+      const number = ++this.inserted;
+      await this.subject.rows.insert(`${effect}#${number}`);
       const fault = this.faults.get(effect);
       if (fault === 'statement') for (const _ of [1, 2]) await this.subject.rows.insert(TAKEN);
       if (fault) throw fault === 'named' ? new EventFailure(stored, new Error('poison')) : new Error('it went wrong');
-      unit.afterCommit(() => this.applied.push(effect));
+      unit.afterCommit(() => this.committed.set(number, effect));
     }
   }
 }
