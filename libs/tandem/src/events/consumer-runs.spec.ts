@@ -53,3 +53,30 @@ it.each([
     expect(inLineAt.slice(0, 1).map((at) => at >= 250 && at < 450)).toEqual(comes ? [true] : []);
   },
 );
+
+it('one worker stands in line at a time, so that holders which stand still take no more than one of its connections, and each consumer has its turn', async () => {
+  const log = new MemoryLog();
+  const { store } = log.ports;
+  const clock = Object.assign(new Clock(), { at: 0, now: () => clock.at, sleep: (ms: number) => ((clock.at += ms), turn()) });
+  const inLine = new Set<string>();
+  const turns: string[] = [];
+  let most = 0;
+  store.claim = async (_, { consumer, inLine: waits }) => {
+    if (!waits) return undefined;
+    inLine.add(consumer);
+    turns.push(consumer);
+    most = Math.max(most, inLine.size);
+    for (let i = 0; i < 20; i++) await turn(); // its holder stands still
+    inLine.delete(consumer);
+    return undefined;
+  };
+  const runs = new ConsumerRuns({ ...log.ports, batch: log.batch, clock, lanes: 1, report: () => undefined, stop: new AbortController().signal });
+  const names = ['one', 'two', 'three'];
+  const looks = async (name: string) => {
+    while (new Set(turns).size < names.length && turns.length < 100) await runs.catchUp({ ...log.consumer('park', 1), name });
+  };
+  await Promise.all(names.map(looks));
+  expect([most, [...new Set(turns)].toSorted()]).toEqual([1, names.toSorted()]);
+});
+
+const turn = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve));

@@ -35,6 +35,8 @@ export class ConsumerRuns {
   private readonly interrupted = new Map<string, { readonly lessons: Lessons; readonly at: number }>();
   /** Consumer that runs alone → since when it was not free for a batch here. */
   private readonly busySince = new Map<string, number>();
+  /** One at a time: behind a holder that stands still, each would hold a connection of the workers' pool for as long as the database lets it wait. */
+  private isInLine = false;
 
   constructor(private readonly ports: RunPorts) {}
 
@@ -73,7 +75,7 @@ export class ConsumerRuns {
     const gaps = new GapWatch(log, clock);
     const interrupted = this.takeInterrupted(consumer);
     while (!stop.aborted) {
-      const result = await this.runBatch(consumer, interrupted, busy === BUSY_TRIES && this.waitsTooLong(consumer.name));
+      const result = await (busy === BUSY_TRIES && this.waitsTooLong(consumer.name) ? this.runInLine(consumer, interrupted) : this.runBatch(consumer, interrupted));
       if (result) {
         busy = 0;
         this.busySince.delete(consumer.name);
@@ -107,7 +109,17 @@ export class ConsumerRuns {
     if (parallelism === 1 && lessons) this.interrupted.set(name, { lessons, at: this.ports.clock.now() });
   }
 
-  private runBatch(consumer: Consumer, interrupted: BatchRequest['interrupted'], inLine: boolean): Promise<BatchResult | undefined> {
+  private async runInLine(consumer: Consumer, interrupted: BatchRequest['interrupted']): Promise<BatchResult | undefined> {
+    if (this.isInLine) return this.runBatch(consumer, interrupted);
+    this.isInLine = true;
+    try {
+      return await this.runBatch(consumer, interrupted, true);
+    } finally {
+      this.isInLine = false;
+    }
+  }
+
+  private runBatch(consumer: Consumer, interrupted: BatchRequest['interrupted'], inLine = false): Promise<BatchResult | undefined> {
     const { batch, log, settings, store, units } = this.ports;
     const { name, parallelism } = consumer;
     const exclusive = parallelism === 1;
