@@ -5,7 +5,8 @@ import { openUnit } from './unit-of-work.js';
  * Runs `task` once when the unit of work that the caller runs in has committed: after the outermost COMMIT, not when a transaction()
  * inside it ends, and outside of the unit. What a savepoint undid, a try that was repeated, or a rollback takes its tasks along. The
  * command does not wait for it, and an error in it is logged and undoes nothing. A process that is killed in between never runs it:
- * what must not be lost is an event or a queued command.
+ * what must not be lost is an event or a queued command. Tasks of one unit run in order; of two units, the one that committed first may
+ * hear of it last, so what needs the order of the log is a consumer.
  * @example afterCommit(() => this.sessions.forget(userId));
  * @throws TANDEM_UNIT_OF_WORK_REQUIRED outside of a unit of work; TANDEM_UNIT_OF_WORK_CLOSED when it has ended.
  */
