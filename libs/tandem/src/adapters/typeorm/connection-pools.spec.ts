@@ -104,6 +104,16 @@ describeServers('the pools on $name', sqlServers(), (backend) => {
     return { free: gate.free, done };
   }
 
+  it('an idle session is used again, but not where the server is about to end it', async () => {
+    const ds = await narrow();
+    const idOf = async () => (await ds.query<{ id: unknown }[]>(`select ${sessionId} as id`))[0]!.id;
+    const [first, again] = [await idOf(), await idOf()];
+    const now = Date.now();
+    const clock = vi.spyOn(Date, 'now').mockReturnValue(now + 9_000);
+    const late = await idOf().finally(() => clock.mockRestore());
+    expect([again === first, late === first]).toEqual([true, backend.name !== 'mysql']);
+  });
+
   it.each(Object.keys(ways))('%s has a session with all limits', async (name) => {
     const [way] = ways[name]!;
     const ds = await source({});

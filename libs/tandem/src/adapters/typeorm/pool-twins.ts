@@ -1,5 +1,5 @@
 import { Logger } from '@nestjs/common';
-import { MYSQL_SESSION } from './session-settings.js';
+import { KEPT_IDLE_MS, MYSQL_SESSION } from './session-settings.js';
 
 /** A driver module as TypeORM takes it by its option `driver`, and more pools like the one that TypeORM makes with it. */
 export interface PoolTwins {
@@ -18,10 +18,14 @@ export interface TwinPool {
 const DRIVERS_POOL_SIZE = 10;
 const CONNECT_WITHIN_MS = 10_000;
 
+type Taken = (error: Error | null, session?: Session) => void;
 interface MysqlPool extends TwinPool {
   on(event: 'connection', listener: (session: Session) => void): unknown;
+  getConnection(taken: Taken): void;
 }
 interface Session {
+  /** When it came back to the pool, in milliseconds since the epoch. */
+  readonly lastActiveTime: number;
   query(text: string, callback: (error: Error | null) => void): unknown;
   destroy(): void;
 }
@@ -32,9 +36,10 @@ export interface MysqlDriver {
   createPool(config: MysqlConfig): MysqlPool;
 }
 
-export function mysqlTwins(driver: MysqlDriver): PoolTwins {
+/** @param endsIdle whether the server ends sessions outside of a transaction, too. */
+export function mysqlTwins(driver: MysqlDriver, endsIdle: () => boolean): PoolTwins {
   let config: MysqlConfig | undefined;
-  const create = (given: MysqlConfig, more: readonly string[] = []) => withSessionSettings(driver.createPool(given), [...MYSQL_SESSION, ...more]);
+  const create = (given: MysqlConfig, more: readonly string[] = []) => withoutEnding(withSessionSettings(driver.createPool(given), [...MYSQL_SESSION, ...more]), endsIdle);
   return {
     driver: Object.create(driver, { createPool: { value: (given: MysqlConfig) => create((config = given)) } }) as unknown,
     get size() {
@@ -55,6 +60,19 @@ function withSessionSettings(pool: MysqlPool, settings: readonly string[]): Mysq
       });
     }
   });
+  return pool;
+}
+
+/** A session that is used in the moment in which the server ends it meets an answer that it has not asked for: one that has idled for nearly as long is closed instead, and another one taken. */
+function withoutEnding(pool: MysqlPool, endsIdle: () => boolean): MysqlPool {
+  const take = pool.getConnection.bind(pool);
+  pool.getConnection = (taken) =>
+    take((error, session) => {
+      const isEnding = session && endsIdle() && Date.now() - session.lastActiveTime >= KEPT_IDLE_MS;
+      if (!isEnding) return taken(error, session);
+      session.destroy();
+      pool.getConnection(taken);
+    });
   return pool;
 }
 

@@ -22,17 +22,18 @@ interface Prepared {
  * @throws TANDEM_WIRING for a data source that cannot carry Tandem.
  */
 export async function tandemDataSource(options?: DataSourceOptions): Promise<DataSource> {
-  const { options: prepared, twins } = await prepare(options);
+  const { options: prepared, twins } = await prepare(options, () => !pools.isMariaDb);
   const dataSource = new DataSource(prepared);
-  setPools(dataSource, new ConnectionPools(dataSource, twins));
+  const pools: ConnectionPools = new ConnectionPools(dataSource, twins);
+  setPools(dataSource, pools);
   return joinDataSource(dataSource);
 }
 
-async function prepare(options: DataSourceOptions | undefined): Promise<Prepared> {
+async function prepare(options: DataSourceOptions | undefined, endsIdle: () => boolean): Promise<Prepared> {
   switch (options?.type) {
     case 'mysql':
     case 'mariadb':
-      return forMysql(options);
+      return forMysql(options, endsIdle);
     case 'postgres':
       return forPostgres(options);
     default:
@@ -40,9 +41,9 @@ async function prepare(options: DataSourceOptions | undefined): Promise<Prepared
   }
 }
 
-async function forMysql(options: MysqlOptions): Promise<Prepared> {
+async function forMysql(options: MysqlOptions, endsIdle: () => boolean): Promise<Prepared> {
   if (options.replication) throw new TandemError('TANDEM_WIRING', 'A MySQL data source with `replication` cannot carry Tandem: its pools take no session settings');
-  const twins = mysqlTwins((options.driver ?? (await import('mysql2')).default) as MysqlDriver);
+  const twins = mysqlTwins((options.driver ?? (await import('mysql2')).default) as MysqlDriver, endsIdle);
   const prepared = {
     timezone: 'Z',
     supportBigNumbers: true,
