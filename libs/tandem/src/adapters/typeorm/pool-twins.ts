@@ -24,8 +24,8 @@ interface MysqlPool extends TwinPool {
   getConnection(taken: Taken): void;
 }
 interface Session {
-  /** When it came back to the pool, in milliseconds since the epoch. */
-  readonly lastActiveTime: number;
+  /** When it was opened or came back to the pool, in milliseconds since the epoch. Other drivers than mysql2 do not tell: their sessions are used whatever their age. */
+  readonly lastActiveTime?: number;
   query(text: string, callback: (error: Error | null) => void): unknown;
   destroy(): void;
 }
@@ -68,7 +68,7 @@ function withoutEnding(pool: MysqlPool, endsIdle: () => boolean): MysqlPool {
   const take = pool.getConnection.bind(pool);
   pool.getConnection = (taken) =>
     take((error, session) => {
-      const isEnding = session && endsIdle() && Date.now() - session.lastActiveTime >= KEPT_IDLE_MS;
+      const isEnding = session?.lastActiveTime !== undefined && endsIdle() && Date.now() - session.lastActiveTime >= KEPT_IDLE_MS;
       if (!isEnding) return taken(error, session);
       session.destroy();
       pool.getConnection(taken);

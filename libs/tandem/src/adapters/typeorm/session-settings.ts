@@ -5,7 +5,7 @@
 
 /** A transaction that sends nothing for this long is rolled back by the server. MySQL has no limit on those, only on sessions: there an unused one ends, too, and the pool opens another. */
 const IDLE_S = 10;
-/** An idle session is not used any more when it is as near as this to the limit of those that MySQL ends. */
+/** How long a session may have idled to be used again where the server ends those that idle: two seconds less than it leaves them. */
 export const KEPT_IDLE_MS = (IDLE_S - 2) * 1_000;
 const LOCK_WAIT_S = 5;
 const NETWORK_WRITE_S = 10;
