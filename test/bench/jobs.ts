@@ -13,13 +13,13 @@ import { anAccount } from './commands.js';
 import { fillLog } from './fill-log.js';
 import { type BenchPlace, startLedger } from './ledger.js';
 import { pause, placeBehind } from './position.js';
-import { JOBS_AT_ONCE, settlements } from './settlements.js';
+import { BATCH_SIZE, JOBS_AT_ONCE, settlements } from './settlements.js';
 import { compare, type Figure, perSecond, type Stage, tableHead } from './stage.js';
 
 /** More would only take longer. Each makes two events, of which a saga answers one. */
 const JOBS = 5_000;
 const ADDED_AT_ONCE = 500;
-const SAGAS = ['bench.settlements', 'bench.outside-settlements'];
+const SAGAS = ['bench.settlements', 'bench.settlements-together', 'bench.outside-settlements'];
 
 export async function jobs(stage: Stage): Promise<void> {
   const { place, pool } = stage;
@@ -31,6 +31,7 @@ export async function jobs(stage: Stage): Promise<void> {
     'BullMQ and one UPDATE by hand, no guarantees': () => perSecond(() => byHand(place, count, () => update(pool))),
     'the same, with a row that claims and ends the job, by hand': () => rowsByHand(pool, place, count),
     'durable saga, external jobs': () => throughSaga({ app, pool, count }, 'bench.outside-settlements'),
+    [`durable saga, sql jobs with batchSize ${BATCH_SIZE}`]: () => throughSaga({ app, pool, count }, 'bench.settlements-together'),
     'durable saga, sql jobs': () => throughSaga({ app, pool, count }, 'bench.settlements'),
   });
   await app.close();

@@ -9,10 +9,19 @@ import { Charged } from './ledger.js';
 /** As many run at once as in the worker by hand. */
 export const JOBS_AT_ONCE = 16;
 
+export const BATCH_SIZE = 50;
+
 const OPTIONS = { queue: 'bench', concurrency: JOBS_AT_ONCE } as const;
 
 @QueuedCommand('bench.settle', { ...OPTIONS, effect: 'sql' })
 export class Settle extends Command<void> {
+  constructor(readonly account: number) {
+    super();
+  }
+}
+
+@QueuedCommand('bench.settle-together', { ...OPTIONS, effect: 'sql', batchSize: BATCH_SIZE })
+export class SettleTogether extends Command<void> {
   constructor(readonly account: number) {
     super();
   }
@@ -35,6 +44,14 @@ export class SettleHandler {
   }
 }
 
+@CommandHandler(SettleTogether)
+export class SettleTogetherHandler {
+  constructor(@InjectEntityManager() readonly manager: EntityManager) {}
+  async execute({ account }: SettleTogether): Promise<void> {
+    await settle(this.manager, account);
+  }
+}
+
 @CommandHandler(SettleOutside)
 export class SettleOutsideHandler {
   constructor(@InjectEntityManager() readonly manager: EntityManager) {}
@@ -50,6 +67,13 @@ export class Settlements {
   }
 }
 
+@DurableSaga('bench.settlements-together')
+export class SettlementsTogether {
+  @On(Charged) charged(_event: Charged): SettleTogether {
+    return new SettleTogether(anAccount());
+  }
+}
+
 @DurableSaga('bench.outside-settlements')
 export class OutsideSettlements {
   @On(Charged) charged(_event: Charged): SettleOutside {
@@ -57,4 +81,4 @@ export class OutsideSettlements {
   }
 }
 
-export const settlements = [SettleHandler, SettleOutsideHandler, Settlements, OutsideSettlements];
+export const settlements = [SettleHandler, SettleTogetherHandler, SettleOutsideHandler, Settlements, SettlementsTogether, OutsideSettlements];

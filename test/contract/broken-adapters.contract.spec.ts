@@ -225,6 +225,28 @@ describe(`broken adapters on '${backend.name}'`, () => {
       [jobContract, ({ jobs }) => ({ jobs: { complete: (ticket) => jobs.complete(ticket) } })],
       second,
     );
+    notices(
+      'claims jobs that run together as if each ran alone',
+      'jobs are claimed together in the order of their tickets, without those that cannot be, and the run counts for none',
+      [
+        jobContract,
+        ({ jobs }) => ({ jobs: { claimTogether: async (tickets, leaseMs) => (await Promise.all(tickets.map((ticket) => jobs.claim(ticket, leaseMs)))).filter((job) => job !== undefined) } }), // prettier-ignore
+      ],
+    );
+    notices('says that jobs which ran together are done, each by itself', 'jobs that ran together are done with the unit of their effects, or none of them', [
+      jobContract,
+      ({ jobs }) => ({ jobs: { completeTogether: async (tickets) => void (await Promise.all(tickets.map((ticket) => jobs.complete(ticket)))) } }),
+    ]);
+    notices('lets those end that nobody has taken over', 'where one of the jobs that ran together was taken over, none of them is done, and nothing that was written stays', [
+      jobContract,
+      ({ jobs }) => ({
+        jobs: {
+          completeTogether: async (tickets, unit) => {
+            for (const ticket of tickets) await jobs.complete(ticket, unit).catch(() => undefined);
+          },
+        },
+      }),
+    ]);
     notices('knows no priorities', 'what is due is told by priority, then oldest first', [
       jobContract,
       ({ jobs }) => ({ jobs: { insert: (unit, rows) => jobs.insert(unit, rows.map((row) => ({ ...row, priority: 0 }))) } }), // prettier-ignore

@@ -150,7 +150,10 @@ class NoJobs extends JobStore {
   override insert = () => Promise.resolve([]);
   override withDedupeKey = () => Promise.resolve(undefined);
   override claim = () => Promise.resolve(undefined);
+  override claimTogether = () => Promise.resolve([]);
   override complete = () => Promise.resolve();
+  override completeTogether = () => Promise.resolve();
+  override giveBackTogether = () => Promise.resolve();
   override fail = () => Promise.resolve(undefined);
   override giveBack = () => Promise.resolve(undefined);
   override renew = () => Promise.resolve();

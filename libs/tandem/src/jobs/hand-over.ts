@@ -6,9 +6,10 @@ import { SingleRuns } from '../events/single-runs.js';
 import { EXTERNAL_QUEUE } from './external-jobs.js';
 import type { JobOutbox } from './job-outbox.js';
 import type { JobSettings } from './job-settings.js';
-import type { JobStore } from './job-store.js';
-import type { JobTransport } from './job-transport.js';
+import type { JobStore, NamedTicket } from './job-store.js';
+import type { JobTransport, NewTicket } from './job-transport.js';
 import { OverdueTickets } from './overdue-tickets.js';
+import { sharedTickets } from './shared-tickets.js';
 
 /** Jobs of one queue that a look takes. */
 const LOOK_LIMIT = 500;
@@ -18,6 +19,8 @@ export interface HandOverPorts {
   readonly transport: JobTransport;
   readonly outbox: JobOutbox;
   readonly settings: Pick<JobSettings, 'maxQueuedTickets' | 'reconcileEveryMs'>;
+  /** How many jobs of this command may share a ticket. */
+  readonly batchSizeOf: (name: string) => number;
   readonly stop: AbortSignal;
 }
 
@@ -38,7 +41,7 @@ export class HandOver {
     for (const { queue } of due) found.set(queue, (found.get(queue) ?? 0) + 1);
     const long = queues.filter((queue) => queue !== EXTERNAL_QUEUE && (found.get(queue) ?? 0) >= limit);
     for (const queue of queues) if (!long.includes(queue)) this.long.delete(queue);
-    await outbox.send(due.filter(({ again, queue }) => again > 0 || !long.includes(queue)));
+    await outbox.send(this.shared(due.filter(({ again, queue }) => again > 0 || !long.includes(queue))));
     for (const queue of long) await this.fillUp(queue);
   }
 
@@ -48,6 +51,10 @@ export class HandOver {
     if (ran === undefined) return;
     this.long.set(queue, ran + 1);
     if (ran + 1 >= this.ports.settings.maxQueuedTickets / 8) void this.fillUp(queue).catch((error: unknown) => this.ports.outbox.outcome(error));
+  }
+
+  private shared(due: readonly (NamedTicket & NewTicket)[]): readonly NewTicket[] {
+    return sharedTickets(due, this.ports.batchSizeOf);
   }
 
   private fillUp(queue: string): Promise<void> {
@@ -63,7 +70,7 @@ export class HandOver {
       if (queued > maxQueuedTickets / 4) return;
       // The first of these are those that are there already; to BullMQ they are no news.
       const due = await store.due([queue], reconcileEveryMs, maxQueuedTickets - queued);
-      await outbox.fill(due);
+      await outbox.fill(this.shared(due));
     } catch (error) {
       outbox.outcome(error);
     }

@@ -5,6 +5,7 @@ import { EXTERNAL_QUEUE, ExternalJobs } from './external-jobs.js';
 import { JobSettings } from './job-settings.js';
 import { JobStore, type NewJob } from './job-store.js';
 import { JobTransport, type NewTicket } from './job-transport.js';
+import { sharedTickets } from './shared-tickets.js';
 import { TicketFlow } from './ticket-flow.js';
 
 /** A ticket whose time is further away stays in SQL, where a worker's look finds it when it is due: BullMQ's memory is for what runs soon. */
@@ -41,9 +42,12 @@ export class JobOutbox {
     const tickets = await this.store.insert(unit, jobs);
     const byId = new Map(jobs.map((job) => [job.id, job]));
     const inserted = tickets.map((ticket) => ({ ticket, job: byId.get(ticket.id)! }));
-    const free = inserted.filter(({ job }) => job.sequenceKey === null).map(({ ticket, job }) => ({ ...ticket, delayMs: job.runAt ? this.until(job.runAt) : job.delayMs }));
+    const free = inserted
+      .filter(({ job }) => job.sequenceKey === null)
+      .map(({ ticket, job }) => ({ ...ticket, name: job.name, delayMs: job.runAt ? this.until(job.runAt) : job.delayMs }));
+    const sizes = new Map(jobs.map(({ batchSize = 1, name }) => [name, batchSize]));
     const sequences = [...new Set(inserted.flatMap(({ job }) => job.sequenceKey ?? []))];
-    if (free.length > 0) unit.afterCommit(() => void this.send(free));
+    if (free.length > 0) unit.afterCommit(() => void this.send(sharedTickets(free, (name) => sizes.get(name)!)));
     if (sequences.length > 0) unit.afterCommit(() => void this.release(sequences));
     return tickets.map(({ id }) => id);
   }

@@ -1,20 +1,15 @@
-import type { CommandBus } from '@nestjs/cqrs';
 import { Logger } from '@nestjs/common';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { sqlBackends } from '../../../../test/support/backends.js';
-import { tandemDatabase, type TandemDatabase } from '../../../../test/support/tandem-database.js';
-import { sqlOf, sqlOutside } from '../adapters/typeorm/sql.js';
-import { SqlJobStore } from '../adapters/typeorm/sql-job-store.js';
-import { Clock } from '../kernel/clock.js';
+import { type CalledTransport, type RuntimeUnderTest, runtimeUnderTest } from '../../../../test/support/job-runtime-under-test.js';
+import type { TandemDatabase } from '../../../../test/support/tandem-database.js';
+import { sqlOf } from '../adapters/typeorm/sql.js';
+import type { SqlJobStore } from '../adapters/typeorm/sql-job-store.js';
 import { currentMessage, nextMessage, runWithMessage } from '../kernel/message-context.js';
 import type { Unit } from '../kernel/unit-of-work.js';
 import { noteEffect } from './job-effect.js';
-import { JobOutbox } from './job-outbox.js';
-import { JobRuntime } from './job-runtime.js';
 import type { JobTicket } from './job-store.js';
-import { JobTransport, type NewTicket } from './job-transport.js';
-import { newJob } from './new-job.js';
-import { QueuedCommand, queuedCommandOf } from './queued-command.js';
+import { QueuedCommand } from './queued-command.js';
 
 @QueuedCommand('spec.count', { queue: 'spec', effect: 'sql', attempts: 2, backoffMs: 0 })
 class Count {}
@@ -30,52 +25,31 @@ class Newer {}
 @QueuedCommand('spec.step', { queue: 'spec', effect: 'sql', attempts: 2, backoffMs: 0, timeoutMs: 5_000, sequenceBy: () => 'order-1' })
 class Step {}
 
-class CalledTransport extends JobTransport {
-  readonly added: JobTicket[] = [];
-  handler!: (ticket: JobTicket) => Promise<void>;
-  override add = (tickets: readonly NewTicket[]): Promise<void> => Promise.resolve(void this.added.push(...tickets));
-  override queued = () => Promise.resolve(0);
-  override handOver = () => Promise.resolve();
-  override stop = () => Promise.resolve();
-  override work = async (_queue: string, _concurrency: number, handler: (ticket: JobTicket) => Promise<void>) => void (this.handler = handler);
-}
-
 const LEASE_MS = 600;
 const until = (condition: () => Promise<boolean>) => vi.waitFor(async () => expect(await condition()).toBe(true), { timeout: 10_000, interval: 10 });
 
 describe.each(sqlBackends())('JobRuntime on $name', (backend) => {
+  let subject: RuntimeUnderTest;
   let db: TandemDatabase;
   let store: SqlJobStore;
   let transport: CalledTransport;
-  let runtime: JobRuntime;
-  let execute: (command: object) => Promise<unknown>;
 
   beforeEach(async () => {
-    db = await tandemDatabase(backend);
-    store = new SqlJobStore(db.dataSource, db.tables);
-    transport = new CalledTransport();
-    const settings = { jobLeaseMs: LEASE_MS, keepDoneJobsMs: 60_000, maxQueuedTickets: 1_000, reconcileEveryMs: 60_000, drainTimeoutMs: 1_000 };
-    const bus = { execute: (command: object) => execute(command) } as unknown as CommandBus;
-    runtime = new JobRuntime(db.units, store, transport, new JobOutbox(store, transport, new Clock(), settings), bus, new Clock(), settings);
-    await runtime.start([Count, Hurried, Call, Step, Write].map((command) => queuedCommandOf(command)!));
-    await sqlOutside(db.dataSource, (sql) => sql.query('CREATE TABLE effect (id INT)'));
+    subject = await runtimeUnderTest(backend, { commands: [Count, Hurried, Call, Step, Write], jobLeaseMs: LEASE_MS });
+    ({ db, store, transport } = subject);
   });
-  afterEach(async () => {
-    await runtime.stop(1_000);
-    await db.drop();
-  });
+  afterEach(() => subject.end());
 
-  const insert = async (command: object): Promise<JobTicket> => (await db.units.run((unit) => store.insert(unit, [newJob(command, nextMessage())])))[0]!;
-  const jobs = () => sqlOutside(db.dataSource, (sql) => sql.query<{ state: string; attempts: number; epoch: number }[]>(`SELECT state, attempts, epoch FROM ${db.tables.job}`));
-  const effects = async () => (await sqlOutside(db.dataSource, (sql) => sql.query<unknown[]>('SELECT id FROM effect'))).length;
-  const leaseRunsOut = () => sqlOutside(db.dataSource, (sql) => sql.query(`UPDATE ${db.tables.job} SET run_at = created_at`));
+  const insert = async (command: object): Promise<JobTicket> => (await subject.insert(command))[0]!;
+  const jobs = () => subject.jobs();
+  const effects = () => subject.effects();
 
   it('a handler that goes on after its time is up changes nothing', async () => {
     let goOn!: () => void;
     let late: Promise<unknown> | undefined;
     const waiting = new Promise<void>((resolve) => (goOn = resolve));
     const ticket = await insert(new Hurried());
-    execute = () => {
+    subject.execute = () => {
       const first = late === undefined;
       const run = (async () => {
         if (first) await waiting;
@@ -99,7 +73,7 @@ describe.each(sqlBackends())('JobRuntime on $name', (backend) => {
 
   it('a unit that the run opens beside the handler does not settle the job', async () => {
     let settledBeside: boolean | undefined;
-    execute = async () => {
+    subject.execute = async () => {
       await db.units.run((unit) => sqlOf(unit).query('INSERT INTO effect VALUES (1)'));
       settledBeside = (await jobs())[0]!.state === 'done';
       throw new Error('the handler itself fails');
@@ -111,7 +85,7 @@ describe.each(sqlBackends())('JobRuntime on $name', (backend) => {
 
   it('a command of its own inside the handler does not settle the job', async () => {
     let settledInside: boolean | undefined;
-    execute = async () => {
+    subject.execute = async () => {
       const own = nextMessage();
       const work = async (unit: Unit) => {
         await sqlOf(unit).query('INSERT INTO effect VALUES (1)');
@@ -126,14 +100,14 @@ describe.each(sqlBackends())('JobRuntime on $name', (backend) => {
   });
 
   it('a job whose process dies each time is parked when its attempts are used up', async () => {
-    execute = vi.fn(async () => undefined);
+    subject.execute = vi.fn(async () => undefined);
     let ticket = await insert(new Call());
     for (let run = 0; run < 2; run++) {
       ticket = (await store.claim(ticket, LEASE_MS))!;
-      await leaseRunsOut();
+      await subject.leasesRunOut();
     }
     await transport.handler(ticket);
-    expect(execute).not.toHaveBeenCalled();
+    expect(subject.execute).not.toHaveBeenCalled();
     expect(await store.list('parked', 10)).toMatchObject([{ attempts: 3, lastError: expect.stringContaining('was begun 2 times') }]);
   });
 
@@ -151,7 +125,7 @@ describe.each(sqlBackends())('JobRuntime on $name', (backend) => {
     expect(fail).not.toHaveBeenCalled();
     expect(said.mock.calls.map(([line]) => line)).toContain(`Job ${ticket.id} could not be settled and comes again: Error: database away`);
     said.mockRestore();
-    await leaseRunsOut();
+    await subject.leasesRunOut();
     await transport.handler({ ...ticket, epoch: 1 });
     expect(await jobs()).toEqual([{ state: 'waiting', attempts: 1, epoch: 2 }]);
   });
@@ -163,7 +137,7 @@ describe.each(sqlBackends())('JobRuntime on $name', (backend) => {
     const late = new Promise<void>((resolve) => (goOn = resolve));
     const write = await insert(new Write());
     const aborted = (signal: AbortSignal) => new Promise<never>((_, reject) => (signal.onabort = () => reject(new Error('aborted'))));
-    execute = async (command) => {
+    subject.execute = async (command) => {
       if (command instanceof Call) return aborted(currentMessage()!.signal!);
       await late;
       return db.units.run(async (unit) => {
@@ -174,7 +148,7 @@ describe.each(sqlBackends())('JobRuntime on $name', (backend) => {
     const call = await insert(new Call());
     const runs = [transport.handler(write), transport.handler(call)];
     await until(async () => (await jobs()).every(({ state }) => state === 'running'));
-    await runtime.stop(0);
+    await subject.runtime.stop(0);
     expect(await jobs()).toEqual([0, 1].map(() => ({ state: 'waiting', attempts: 0, epoch: 1 })));
     expect((await store.due(['spec'], 0, 10)).map(({ id }) => id).toSorted()).toEqual([write.id, call.id].toSorted());
     expect(added.mock.calls.flatMap(([tickets]) => tickets.map(({ id, epoch }) => `${id} ${epoch}`)).toSorted()).toEqual([`${write.id} 1`, `${call.id} 1`].toSorted());
@@ -187,29 +161,29 @@ describe.each(sqlBackends())('JobRuntime on $name', (backend) => {
 
   it('sends the next job of a sequence as soon as the first has ended, and not when it only failed', async () => {
     const [first, second] = [await insert(new Step()), await insert(new Step())];
-    execute = async () => undefined;
+    subject.execute = async () => undefined;
     const [ticket] = await store.release(['order-1']);
     expect(ticket).toMatchObject({ id: first.id });
-    execute = () => Promise.reject(new Error('not yet'));
+    subject.execute = () => Promise.reject(new Error('not yet'));
     await transport.handler(ticket!);
     expect(transport.added.map(({ id, epoch }) => [id, epoch])).toEqual([[first.id, 1]]);
-    execute = async () => undefined;
+    subject.execute = async () => undefined;
     await transport.handler(transport.added[0]!);
     expect(transport.added.slice(1).map(({ id, epoch }) => [id, epoch])).toEqual([[second.id, 0]]);
   });
 
   it('keeps the lease of a second run when the first, which was overtaken, ends', async () => {
     const ends: (() => void)[] = [];
-    execute = () => new Promise<void>((resolve) => void ends.push(resolve));
+    subject.execute = () => new Promise<void>((resolve) => void ends.push(resolve));
     const ticket = await insert(new Call());
     const first = transport.handler(ticket);
     await until(async () => ends.length === 1);
-    await leaseRunsOut();
+    await subject.leasesRunOut();
     const second = transport.handler({ ...ticket, epoch: 1 });
     await until(async () => ends.length === 2);
     ends[0]!();
     await first;
-    await leaseRunsOut();
+    await subject.leasesRunOut();
     await until(async () => (await store.due(['spec'], 0, 10)).length === 0);
     ends[1]!();
     await second;

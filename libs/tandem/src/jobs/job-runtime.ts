@@ -1,9 +1,9 @@
 /**
  * Runs the queued commands of this process. A ticket from BullMQ is first claimed in SQL (a short transaction, so that a job
  * that kills its process still counts), then handled through the command bus, then settled: done in the handler's own unit of
- * work (`sql`), or by epoch afterwards (`external`). What failed waits and comes again, or is parked.
+ * work (`sql`), or by epoch afterwards (`external`). What failed waits and comes again, or is parked. Jobs that share a ticket
+ * run together: jobs-together.ts.
  */
-import { AsyncLocalStorage } from 'node:async_hooks';
 import { Injectable, Logger } from '@nestjs/common';
 import { CommandBus, type ICommand } from '@nestjs/cqrs';
 import sjson from 'secure-json-parse';
@@ -13,43 +13,32 @@ import { isTandemError, TandemError } from '../kernel/errors.js';
 import { atMost } from '../kernel/in-time.js';
 import { type MessageFacts, runWithMessage } from '../kernel/message-context.js';
 import { prepareMessage } from '../kernel/prepared-message.js';
-import { type Unit, UnitOfWork } from '../kernel/unit-of-work.js';
+import { UnitOfWork } from '../kernel/unit-of-work.js';
 import { decodePayload } from '../events/payload.js';
 import { retryDelay } from '../events/retry-delay.js';
 import { EXTERNAL_QUEUE } from './external-jobs.js';
 import { HandOver } from './hand-over.js';
-import { holdsEffect } from './job-effect.js';
 import { JobOutbox } from './job-outbox.js';
 import { JobSettings } from './job-settings.js';
-import { type ClaimedJob, JobStore, type JobTicket } from './job-store.js';
+import { type ClaimedJob, JobStore, type SharedTicket } from './job-store.js';
 import { JobTransport } from './job-transport.js';
+import { JobsTogether } from './jobs-together.js';
 import type { QueuedCommandDefinition } from './queued-command.js';
+import { type RunningJob, RunningJobs, runOf } from './running-jobs.js';
+import { failureText } from './failure-text.js';
 
-const STOPPED = 'its worker was stopped before it ended';
 const SWEEP_EVERY_MS = 60_000;
 /** Long enough for another worker to take it. */
 const GIVEN_BACK_MS = 5_000;
-
-interface RunningJob {
-  readonly ticket: JobTicket;
-  readonly effect: QueuedCommandDefinition['effect'];
-  readonly abort: AbortController;
-  completed: boolean;
-  handedBack: boolean;
-}
 
 @Injectable()
 export class JobRuntime {
   private readonly logger = new Logger('Tandem');
   private readonly byName = new Map<string, QueuedCommandDefinition>();
-  private readonly running = new Set<RunningJob>();
-  private readonly beginning = new Set<Promise<unknown>>();
-  /** The run that code belongs to, also when its time is up and another run of the job has begun. */
-  private readonly runs = new AsyncLocalStorage<RunningJob>();
+  private readonly runs: RunningJobs;
+  private readonly together: JobsTogether;
   private readonly stopping = new AbortController();
   private readonly handOver: HandOver;
-  /** Nothing is begun any more. */
-  private isOver = false;
   private queues: readonly string[] = [];
   private loops: Promise<unknown> = Promise.resolve();
 
@@ -62,8 +51,11 @@ export class JobRuntime {
     private readonly clock: Clock,
     private readonly settings: JobSettings,
   ) {
-    this.handOver = new HandOver({ store, transport, outbox, settings, stop: this.stopping.signal });
-    units.beforeCommit((unit) => this.completeWith(unit));
+    const batchSizeOf = (name: string): number => this.byName.get(name)?.batchSize ?? 1;
+    this.handOver = new HandOver({ store, transport, outbox, settings, batchSizeOf, stop: this.stopping.signal });
+    this.runs = new RunningJobs(store, outbox);
+    this.together = new JobsTogether({ units, store, runs: this.runs, handle: (run) => this.handle(run) });
+    units.beforeCommit((unit) => this.runs.completeWith(unit));
   }
 
   /** Takes jobs of the queues that these commands name. */
@@ -78,7 +70,7 @@ export class JobRuntime {
     const { jobLeaseMs, reconcileEveryMs } = this.settings;
     this.loops = Promise.all([
       // Not on a connection of the workers' pool: jobs that have them all need their leases most.
-      this.every(jobLeaseMs / 3, 'renew leases', () => this.renew()),
+      this.every(jobLeaseMs / 3, 'renew leases', () => this.runs.renew(jobLeaseMs)),
       asWorker(() => this.every(reconcileEveryMs, 'look for due jobs', () => this.handOver.look([...this.queues, EXTERNAL_QUEUE]))),
       // Who ended the first job of a sequence, or queued it, may be gone before it let the next one go: as rare as a lost lease.
       asWorker(() => this.every(jobLeaseMs, 'look for sequences that stand still', () => this.outbox.releaseAll())),
@@ -89,116 +81,84 @@ export class JobRuntime {
   /** No new jobs; running ones may take `drainMs`. What is not done by then is handed back and its signal aborts: another worker takes it at once. */
   async stop(drainMs: number): Promise<void> {
     await this.transport.stop(drainMs);
-    await this.handBack();
+    await this.runs.handBack();
     this.stopping.abort();
     await this.loops;
   }
 
-  /** Before the signals abort: a run that ends by its signal has not failed. */
-  private async handBack(): Promise<void> {
-    this.isOver = true;
-    await Promise.allSettled([...this.beginning]);
-    const left = [...this.running];
-    for (const run of left) run.handedBack = true;
-    await Promise.all(left.map(({ ticket }) => this.giveBack(ticket, STOPPED, 0).catch((error: unknown) => this.foundByLease(ticket, error))));
-    for (const { abort } of left) abort.abort();
-  }
-
   /** Never rejects: what cannot be settled now is found by its lease. */
-  private async run(ticket: JobTicket): Promise<void> {
+  private async run(ticket: SharedTicket): Promise<void> {
     try {
-      const job = await this.begin(ticket);
-      if (job) await this.execute(job);
+      if (ticket.others) await this.runTogether(ticket, ticket.others);
+      else await this.runAlone(ticket);
     } catch (error) {
       if (isTandemError(error, 'TANDEM_JOB_STALE')) this.logger.warn(`Job ${ticket.id} was taken over by another worker`);
-      else this.foundByLease(ticket, error);
+      else this.runs.foundByLease([ticket], error);
     }
     this.handOver.ended(ticket.queue);
   }
 
-  private begin(ticket: JobTicket): Promise<ClaimedJob | undefined> {
-    const begun = this.claim(ticket).finally(() => this.beginning.delete(begun));
-    this.beginning.add(begun);
-    return begun;
+  private async runAlone(ticket: SharedTicket): Promise<void> {
+    const [job] = await this.runs.begin(async () => {
+      const claimed = await this.store.claim(ticket, this.settings.jobLeaseMs);
+      return claimed ? [claimed] : [];
+    });
+    if (job) await this.execute(job);
   }
 
-  private async claim(ticket: JobTicket): Promise<ClaimedJob | undefined> {
-    const job = await this.store.claim(ticket, this.settings.jobLeaseMs);
-    if (!job || !this.isOver) return job;
-    await this.giveBack(job, STOPPED, 0);
-    return undefined;
+  private async runTogether({ id, epoch, queue }: SharedTicket, others: readonly string[]): Promise<void> {
+    const tickets = [id, ...others].map((each) => ({ id: each, epoch, queue }));
+    const jobs = await this.runs.begin(() => this.store.claimTogether(tickets, this.settings.jobLeaseMs));
+    const [first] = jobs;
+    if (!first) return;
+    const definition = this.byName.get(first.name);
+    if (!definition) return this.runs.giveBack(jobs, unknownHere(first), GIVEN_BACK_MS);
+    // Another version of the application has queued them, whose command says something else.
+    if (definition.batchSize === 1) return this.runs.giveBack(jobs, 'here each of them runs alone', 0);
+    await this.together.execute(jobs, definition);
   }
 
   private async execute(job: ClaimedJob): Promise<void> {
     const definition = this.byName.get(job.name);
-    if (!definition) return this.giveBackUnknown(job);
-    const run: RunningJob = { ticket: job, effect: definition.effect, abort: new AbortController(), completed: false, handedBack: false };
-    this.running.add(run);
+    // For a worker whose code has the command: another version of the application may share the queue.
+    if (!definition) return this.runs.giveBack([job], unknownHere(job), GIVEN_BACK_MS);
+    const run = runOf(job, definition);
+    await this.runs.during([run], () => this.settle(run));
+    // At once, not at the next look: a sequence is as fast as its hand-overs.
+    if (job.sequenceKey !== null) await this.outbox.release([job.sequenceKey]);
+  }
+
+  private async settle(run: RunningJob): Promise<void> {
+    const { definition, job } = run;
     try {
       if (job.attempts > definition.attempts) throw lost(job);
-      await this.handle(job, definition, run);
+      await this.handle(run);
       if (!run.completed) await this.store.complete(job);
     } catch (error) {
       if (run.handedBack) return;
       if (isTandemError(error, 'TANDEM_JOB_STALE')) throw error;
       await this.fail(job, definition, error);
-    } finally {
-      this.running.delete(run);
     }
-    // At once, not at the next look: a sequence is as fast as its hand-overs.
-    if (job.sequenceKey !== null) await this.outbox.release([job.sequenceKey]);
   }
 
-  private async handle(job: ClaimedJob, definition: QueuedCommandDefinition, run: RunningJob): Promise<void> {
+  private async handle(run: RunningJob): Promise<void> {
+    const { abort, definition, job } = run;
     const command = decodePayload(definition.commandClass, job.payload);
-    const facts: MessageFacts = { ...(sjson.parse(job.metadata) as unknown as MessageFacts), messageId: job.id, idempotencyKey: job.id, signal: run.abort.signal };
+    const facts: MessageFacts = { ...(sjson.parse(job.metadata) as unknown as MessageFacts), messageId: job.id, idempotencyKey: job.id, signal: abort.signal };
     prepareMessage(command, facts);
-    const handled = this.runs.run(run, () => runWithMessage(facts, () => this.commands.execute(command as ICommand), {}));
+    const handled = this.runs.within([run], () => runWithMessage(facts, () => this.commands.execute(command as ICommand), {}));
     await atMost(handled, definition.timeoutMs, () => {
-      run.abort.abort();
+      abort.abort();
       return new TandemError('TANDEM_JOB_TIMEOUT', `${job.name} took longer than ${definition.timeoutMs} ms`);
     });
   }
 
-  /** The commit step of an `sql` job: "done" commits with the handler's writes, or neither does. */
-  private async completeWith(unit: Unit): Promise<void> {
-    const run = this.runs.getStore();
-    if (run?.effect !== 'sql' || !holdsEffect(unit, run.ticket.id)) return;
-    await this.store.complete(run.ticket, unit);
-    unit.afterCommit(() => (run.completed = true));
-  }
-
   private async fail(job: ClaimedJob, { attempts, backoffMs }: QueuedCommandDefinition, error: unknown): Promise<void> {
-    const code = (error as { code?: unknown } | null)?.code;
-    const text = `${typeof code === 'string' ? `${code}: ` : ''}${error instanceof Error ? error.message : String(error)}`.slice(0, 1_000);
+    const text = failureText(error);
     const retryInMs = job.attempts < attempts ? retryDelay(job.attempts, backoffMs) : undefined;
     this.logger.warn(`Job ${job.id} (${job.name}) failed, attempt ${job.attempts} of ${attempts}${retryInMs === undefined ? ', and is parked' : ''}: ${text}`);
     const next = await this.store.fail(job, text, retryInMs);
     if (next) await this.outbox.send([{ ...next, delayMs: retryInMs ?? 0 }]);
-  }
-
-  /** For a worker whose code has the command: another version of the application may share the queue. */
-  private async giveBackUnknown(job: ClaimedJob): Promise<void> {
-    const { message } = new TandemError('TANDEM_JOB_UNKNOWN', `this worker has no queued command "${job.name}"`);
-    await this.giveBack(job, message, GIVEN_BACK_MS);
-  }
-
-  private async giveBack(ticket: JobTicket, reason: string, retryInMs: number): Promise<void> {
-    this.logger.warn(`Job ${ticket.id}: ${reason}`);
-    const next = await this.store.giveBack(ticket, reason, retryInMs);
-    if (next) await this.outbox.send([{ ...next, delayMs: retryInMs }]);
-  }
-
-  private foundByLease({ id }: JobTicket, error: unknown): void {
-    this.logger.warn(`Job ${id} could not be settled and comes again: ${String(error)}`);
-  }
-
-  private async renew(): Promise<void> {
-    if (this.running.size > 0)
-      await this.store.renew(
-        [...this.running].map(({ ticket }) => ticket),
-        this.settings.jobLeaseMs,
-      );
   }
 
   private async every(pauseMs: number, what: string, work: () => Promise<void>): Promise<void> {
@@ -209,6 +169,8 @@ export class JobRuntime {
     }
   }
 }
+
+const unknownHere = ({ name }: ClaimedJob): string => new TandemError('TANDEM_JOB_UNKNOWN', `this worker has no queued command "${name}"`).message;
 
 /** A run that ended its process, or was cut off, could not settle anything: it only counted. */
 const lost = ({ attempts, name }: ClaimedJob): TandemError =>

@@ -29,6 +29,8 @@ export interface NewJob {
   readonly priority: number;
   /** Null: it runs beside all others. */
   readonly sequenceKey: string | null;
+  /** How many of its command may share a ticket; the row does not tell. Default 1. */
+  readonly batchSize?: number;
 }
 
 export interface JobTicket {
@@ -37,6 +39,17 @@ export interface JobTicket {
   readonly queue: string;
   /** Default 0. */
   readonly priority?: number;
+}
+
+/** A ticket of several jobs of one command, none of which has run before: they run together, in one transaction. */
+export interface SharedTicket extends JobTicket {
+  /** Ids of those that run with it; their epoch is its own. Default none. */
+  readonly others?: readonly string[];
+}
+
+/** The same ticket with the name of its job's command. */
+export interface NamedTicket extends JobTicket {
+  readonly name: string;
 }
 
 /** A ticket on its way into the queue, where it waits for `delayMs` milliseconds (default 0). */
@@ -62,7 +75,7 @@ export interface ClaimedJob extends JobTicket {
   readonly name: string;
   readonly payload: string;
   readonly metadata: string;
-  /** This run included. */
+  /** This run included, if it counts: one together with others does not. */
   readonly attempts: number;
   readonly sequenceKey: string | null;
 }
@@ -90,14 +103,26 @@ export abstract class JobStore {
   /** A short transaction of its own: epoch + 1, attempts + 1, running, lease. Undefined when the ticket is stale, or comes more than a second before the job's time by the database's clock. */
   abstract claim(ticket: JobTicket, leaseMs: number): Promise<ClaimedJob | undefined>;
 
+  /**
+   * As `claim`, of several jobs that are to run together, without those that cannot be claimed. It counts as an attempt for none of them: which one of them ended the
+   * process, if that happens, nobody can tell. Whoever has been claimed so once is claimed alone the next time.
+   */
+  abstract claimTogether(tickets: readonly JobTicket[], leaseMs: number): Promise<readonly ClaimedJob[]>;
+
   /** Marks done, in the unit's transaction where given. TANDEM_JOB_STALE when another run has taken over: thrown here, or by the end of the unit, which then writes nothing. */
   abstract complete(ticket: JobTicket, unit?: Unit): Promise<void>;
+
+  /** As `complete`, of jobs that ran together in this unit: all of them, or none. */
+  abstract completeTogether(tickets: readonly JobTicket[], unit: Unit): Promise<void>;
 
   /** After a failed run: waiting again in `retryInMs`, or parked when undefined. Returns the next ticket; undefined when stale or parked. */
   abstract fail(ticket: JobTicket, error: string, retryInMs: number | undefined): Promise<JobTicket | undefined>;
 
   /** As `fail` with a retry, but the run does not count as an attempt: this worker does not know the command. */
   abstract giveBack(ticket: JobTicket, reason: string, retryInMs: number): Promise<JobTicket | undefined>;
+
+  /** As `giveBack`, of jobs that were claimed together; those that others have taken over stay with them. */
+  abstract giveBackTogether(tickets: readonly JobTicket[], reason: string, retryInMs: number): Promise<void>;
 
   /** Extends the leases of this process's running jobs. */
   abstract renew(tickets: readonly JobTicket[], leaseMs: number): Promise<void>;
@@ -109,7 +134,7 @@ export abstract class JobStore {
    * Of each of these queues the oldest waiting jobs that are due for `overdueMs`, and the oldest running ones whose lease ran out:
    * at most `limit` of either; by priority, then oldest first. Tickets as BullMQ should have them.
    */
-  abstract due(queues: readonly string[], overdueMs: number, limit: number): Promise<readonly JobTicket[]>;
+  abstract due(queues: readonly string[], overdueMs: number, limit: number): Promise<readonly NamedTicket[]>;
 
   /** How many there are in each state, per name. */
   abstract counts(): Promise<readonly { readonly name: string; readonly state: JobState; readonly count: number }[]>;

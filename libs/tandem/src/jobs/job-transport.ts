@@ -1,6 +1,6 @@
-import type { DelayedTicket, JobTicket } from './job-store.js';
+import type { DelayedTicket, SharedTicket } from './job-store.js';
 
-export interface NewTicket extends DelayedTicket {
+export interface NewTicket extends DelayedTicket, SharedTicket {
   /** How many tickets were added for this run before that never came; this one is not the same as any of them. Default 0. */
   readonly again?: number;
 }
@@ -30,7 +30,7 @@ export abstract class JobTransport {
   abstract handOver(job: ForeignJob): Promise<void>;
 
   /** Starts to receive the tickets of a queue. The handler never rejects: it settles the job in SQL. */
-  abstract work(queue: string, concurrency: number, handler: (ticket: JobTicket) => Promise<void>): Promise<void>;
+  abstract work(queue: string, concurrency: number, handler: (ticket: SharedTicket) => Promise<void>): Promise<void>;
 
   /** Takes no more tickets; resolves when running handlers are done or after `drainMs`. */
   abstract stop(drainMs: number): Promise<void>;

@@ -25,9 +25,9 @@ export function newJob(command: object, facts: MessageFacts, { dedupeKey = null,
     throw new TandemError('TANDEM_WIRING', `${command.constructor.name} was to be queued but has no @QueuedCommand`, {
       next: 'Add the decorator with a stable name, a queue and its effect.',
     });
-  const { name, queue, priority, delayMs } = definition;
+  const { batchSize, name, queue, priority, delayMs } = definition;
   const sequenceKey = sequenceKeyOf(definition, command, facts.tenant);
-  return { id: newId(), name, queue, payload: encodePayload(name, command), metadata: jobMetadata(facts), dedupeKey, delayMs, runAt, priority, sequenceKey };
+  return { id: newId(), name, queue, payload: encodePayload(name, command), metadata: jobMetadata(facts), dedupeKey, delayMs, runAt, priority, sequenceKey, batchSize };
 }
 
 function externalJob({ data, name, options, queue }: ExternalJob, facts: MessageFacts, { dedupeKey = null, runAt }: NewJobOptions): NewJob {

@@ -19,6 +19,10 @@ describe('an option of @QueuedCommand that cannot work', () => {
     [{ priority: '1' }, 'priority is a whole number from 0'],
     [{ delayMs: -1 }, 'delayMs is a whole number from 0'],
     [{ delayMs: 0.5 }, 'delayMs is a whole number from 0'],
+    [{ batchSize: 0 }, 'batchSize is a whole number from 1'],
+    [{ batchSize: 101 }, 'batchSize is at most 100'],
+    [{ batchSize: 2, effect: 'external' }, "batchSize is for effect 'sql': what happens outside of the transaction cannot be undone with it"],
+    [{ batchSize: 2, sequenceBy: () => 'key' }, 'batchSize and sequenceBy cannot be used together: jobs of a sequence run one by one'],
     [{ sequenceBy: 'orderId' }, 'sequenceBy is a function of the command'],
     [{ effect: 'both' }, "effect is 'sql' or 'external'"],
     [{ effect: undefined }, "effect is 'sql' or 'external'"],
@@ -37,16 +41,17 @@ describe('an option of @QueuedCommand that cannot work', () => {
       backoffMs: undefined,
       timeoutMs: undefined,
       concurrency: undefined,
+      batchSize: undefined,
       priority: undefined,
       delayMs: undefined,
       sequenceBy: undefined,
       unknown: undefined,
     });
-    expect(queuedCommandOf(Decorated)).toMatchObject({ attempts: 5, backoffMs: 1_000, timeoutMs: 30_000, concurrency: 4, priority: 0, delayMs: 0 });
+    expect(queuedCommandOf(Decorated)).toMatchObject({ attempts: 5, backoffMs: 1_000, timeoutMs: 30_000, concurrency: 4, batchSize: 1, priority: 0, delayMs: 0 });
   });
 
   it('is none of the least that can: one attempt, no pause', () => {
-    queued({ attempts: 1, backoffMs: 0, timeoutMs: 1, concurrency: 1 });
-    expect(queuedCommandOf(Decorated)).toMatchObject({ attempts: 1, backoffMs: 0, timeoutMs: 1, concurrency: 1 });
+    queued({ attempts: 1, backoffMs: 0, timeoutMs: 1, concurrency: 1, batchSize: 1, sequenceBy: () => 'key' });
+    expect(queuedCommandOf(Decorated)).toMatchObject({ attempts: 1, backoffMs: 0, timeoutMs: 1, concurrency: 1, batchSize: 1 });
   });
 });

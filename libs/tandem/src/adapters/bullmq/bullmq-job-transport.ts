@@ -1,4 +1,4 @@
-import type { JobTicket } from '../../jobs/job-store.js';
+import type { SharedTicket } from '../../jobs/job-store.js';
 import { type ForeignJob, JobTransport, type NewTicket } from '../../jobs/job-transport.js';
 import type { QueueServer } from './queue-server.js';
 import { TicketQueues } from './ticket-queues.js';
@@ -7,6 +7,7 @@ import { TicketWorkers } from './ticket-workers.js';
 interface TicketData {
   readonly id: string;
   readonly epoch: number;
+  readonly others?: readonly string[];
 }
 
 /** Apart from the queue of wake-ups, whatever a queue is called. */
@@ -46,13 +47,13 @@ export class BullMqJobTransport extends JobTransport {
     return this.queues.count(jobQueue(queue));
   }
 
-  override work(queue: string, concurrency: number, handler: (ticket: JobTicket) => Promise<void>): Promise<void> {
+  override work(queue: string, concurrency: number, handler: (ticket: SharedTicket) => Promise<void>): Promise<void> {
     this.workers.start({
       queue: jobQueue(queue),
       concurrency,
       process: async (data) => {
-        const { id, epoch } = data as Partial<TicketData>;
-        if (id !== undefined && epoch !== undefined) await handler({ id, epoch, queue }); // else a part of Redis was lost, and the reconciler adds it anew
+        const { id, epoch, others } = data as Partial<TicketData>;
+        if (id !== undefined && epoch !== undefined) await handler({ id, epoch, queue, others }); // else a part of Redis was lost, and the reconciler adds it anew
       },
     });
     return Promise.resolve();
@@ -63,8 +64,8 @@ export class BullMqJobTransport extends JobTransport {
   }
 }
 
-const asBullMqJob = ({ id, epoch, delayMs = 0, priority = 0, again = 0 }: NewTicket) => ({
+const asBullMqJob = ({ id, epoch, others, delayMs = 0, priority = 0, again = 0 }: NewTicket) => ({
   name: 'job',
-  data: { id, epoch } satisfies TicketData,
+  data: { id, epoch, others } satisfies TicketData,
   opts: { jobId: `j-${id}-${epoch}${again > 0 ? `-${again}` : ''}`, delay: delayMs, priority, attempts: 1, removeOnComplete: true, removeOnFail: true },
 });

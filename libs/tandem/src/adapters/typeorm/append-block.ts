@@ -22,8 +22,8 @@ const MAX_STREAMS = 10;
 const MAX_JOBS = 50;
 const MAX_BYTES = 1024 * 1024;
 
-export function fitsInBlock({ events, outcomes, jobs = [], ended = [] }: AppendRequest): boolean {
-  if (jobs.length + ended.length > MAX_JOBS || events.length > MAX_EVENTS || new Set(events.map(({ tenant, stream }) => keyOf(tenant, stream))).size > MAX_STREAMS) return false;
+export function fitsInBlock({ events, outcomes, jobs = [] }: AppendRequest): boolean {
+  if (jobs.length > MAX_JOBS || events.length > MAX_EVENTS || new Set(events.map(({ tenant, stream }) => keyOf(tenant, stream))).size > MAX_STREAMS) return false;
   const ofEvents = events.reduce((bytes, { payload, metadata }) => bytes + payload.length + metadata.length, 0);
   return outcomes.reduce((bytes, { result }) => bytes + result.length, ofEvents) <= MAX_BYTES;
 }

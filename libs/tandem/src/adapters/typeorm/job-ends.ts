@@ -5,7 +5,7 @@
 import type { JobTicket } from '../../jobs/job-store.js';
 import { TandemError } from '../../kernel/errors.js';
 import { signal } from './block.js';
-import { completeJobs } from './job-groups.js';
+import { completeJobs, epochParams, inEpoch } from './job-groups.js';
 import { LastActs } from './last-acts.js';
 import type { BoundText, Sql } from './sql.js';
 import type { TableNames } from './table-names.js';
@@ -14,18 +14,20 @@ export const endingJobs = new LastActs<JobTicket>('ending-jobs');
 
 export const staleJob = ({ epoch, id }: JobTicket): TandemError => new TandemError('TANDEM_JOB_STALE', `Job ${id} is no longer in run ${epoch}`);
 
+const STALE = 'stale';
+
 /** Statements of a block. */
-export const endTexts = (jobs: readonly JobTicket[], tables: TableNames): BoundText[] =>
-  jobs.map(({ epoch, id }, i) => ({
-    text: `UPDATE ${tables.job} SET state = 'done', last_error = NULL, sequence_key = NULL, run_at = UTC_TIMESTAMP(6), finished_at = UTC_TIMESTAMP(6)
-      WHERE id = ? AND epoch = ? AND state = 'running'; IF ROW_COUNT() <> 1 THEN ${signal(`stale:${i}`)} END IF`,
-    params: [id, epoch],
-  }));
+export function endTexts(jobs: readonly JobTicket[], tables: TableNames): BoundText[] {
+  if (jobs.length === 0) return [];
+  const text = `UPDATE ${tables.job} SET state = 'done', last_error = NULL, sequence_key = NULL, run_at = UTC_TIMESTAMP(6), finished_at = UTC_TIMESTAMP(6)
+      WHERE id IN (?) AND ${inEpoch(jobs)} AND state = 'running'; IF ROW_COUNT() <> ${jobs.length} THEN ${signal(STALE)} END IF`;
+  return [{ text, params: [jobs.map(({ id }) => id), ...epochParams(jobs)] }];
+}
 
 /** What a block's signal says of its jobs. */
 export function staleIn(said: string | undefined, jobs: readonly JobTicket[]): TandemError | undefined {
-  const [what, i] = said?.split(':') ?? [];
-  return what === 'stale' ? staleJob(jobs[Number(i)]!) : undefined;
+  if (said !== STALE) return undefined;
+  return jobs.length === 1 ? staleJob(jobs[0]!) : new TandemError('TANDEM_JOB_STALE', `One of the ${jobs.length} jobs of this unit is no longer in its run`);
 }
 
 /** In statements of their own. @throws TANDEM_JOB_STALE */

@@ -22,6 +22,8 @@ interface Affected {
 interface ClaimRequest {
   readonly tickets: readonly JobTicket[];
   readonly leaseMs: number;
+  /** How many attempts the run counts as: one that is shared by several jobs counts as none. */
+  readonly counts: 0 | 1;
   /** MariaDB: both statements go in one round trip. */
   readonly hasBlocks: boolean;
 }
@@ -33,11 +35,11 @@ export async function claimJobs(sql: Sql, request: ClaimRequest, tables: TableNa
   return request.tickets.map(({ id, epoch }) => take(byRun, runOf({ id, epoch: epoch + 1 })));
 }
 
-async function claimedRows(sql: Sql, { hasBlocks, leaseMs, tickets }: ClaimRequest, tables: TableNames): Promise<readonly ClaimedJob[]> {
+async function claimedRows(sql: Sql, { counts, hasBlocks, leaseMs, tickets }: ClaimRequest, tables: TableNames): Promise<readonly ClaimedJob[]> {
   const { as, now, later, text } = expressionsOf(sql.dialect);
   const ids = tickets.map(({ id }) => id);
   const claimId = newId();
-  const update = `UPDATE ${tables.job} SET state = 'running', epoch = epoch + 1, attempts = attempts + 1, claim_id = ?, run_at = ${later}
+  const update = `UPDATE ${tables.job} SET state = 'running', epoch = epoch + 1, attempts = attempts + ${counts}, claim_id = ?, run_at = ${later}
      WHERE id IN (?) AND ((state = 'waiting' AND run_at <= ${later}) OR (state = 'running' AND run_at <= ${now})) AND ${inEpoch(tickets)}`;
   const params = [claimId, leaseMs, ids, EARLY_MS, ...epochParams(tickets)];
   const columns = `id, epoch, queue, priority, name, ${text('payload')} AS payload, ${text('metadata')} AS metadata, attempts, sequence_key AS ${as('sequenceKey')}`;
@@ -66,9 +68,9 @@ export async function completeJobs(sql: Sql, tickets: readonly JobTicket[], tabl
 }
 
 /** The list of ids beside it is what the primary key is searched by. */
-const inEpoch = (tickets: readonly JobTicket[]): string => `(${tickets.map(() => '(id = ? AND epoch = ?)').join(' OR ')})`;
+export const inEpoch = (tickets: readonly JobTicket[]): string => `(${tickets.map(() => '(id = ? AND epoch = ?)').join(' OR ')})`;
 
-const epochParams = (tickets: readonly JobTicket[]): unknown[] => tickets.flatMap(({ id, epoch }) => [id, epoch]);
+export const epochParams = (tickets: readonly JobTicket[]): unknown[] => tickets.flatMap(({ id, epoch }) => [id, epoch]);
 
 const runOf = ({ id, epoch }: Pick<JobTicket, 'id' | 'epoch'>): string => `${id} ${epoch}`;
 

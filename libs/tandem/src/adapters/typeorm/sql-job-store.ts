@@ -1,5 +1,15 @@
 import type { DataSource } from 'typeorm';
-import { JobStore, type ChangedJob, type ClaimedJob, type DelayedTicket, type JobState, type JobSummary, type JobTicket, type NewJob } from '../../jobs/job-store.js';
+import {
+  JobStore,
+  type ChangedJob,
+  type ClaimedJob,
+  type DelayedTicket,
+  type JobState,
+  type JobSummary,
+  type JobTicket,
+  type NamedTicket,
+  type NewJob,
+} from '../../jobs/job-store.js';
 import type { Unit } from '../../kernel/unit-of-work.js';
 import { poolsOf } from './acquire.js';
 import { appendLastIn } from './append-ways.js';
@@ -7,13 +17,13 @@ import { expressionsOf } from './dialect.js';
 import { slices } from './insert-chunks.js';
 import { grouped } from './grouped.js';
 import { insertJobs } from './insert-jobs.js';
-import { endingJobs, staleJob } from './job-ends.js';
+import { endingJobs, staleJob, writeEnds } from './job-ends.js';
 import { claimJobs, completeJobs } from './job-groups.js';
 import { discardJob, rescheduleJob } from './job-changes.js';
 import { releaseHeads, sequenced, sequencedJobs } from './job-sequences.js';
 import { repeated } from './repeated.js';
 import { shortText } from './short-text.js';
-import { sqlOf, sqlOutside, type Sql } from './sql.js';
+import { sqlOf, sqlOutside, type BoundText, type Sql } from './sql.js';
 import type { TableNames } from './table-names.js';
 
 const SWEEP_STEP = 500;
@@ -69,10 +79,18 @@ export class SqlJobStore extends JobStore {
   claim(ticket: JobTicket, leaseMs: number): Promise<ClaimedJob | undefined> {
     let claim = this.claims.get(leaseMs);
     if (!claim) {
-      claim = grouped(AT_ONCE, (tickets) => this.alone((sql) => claimJobs(sql, { tickets, leaseMs, hasBlocks: this.hasBlocks }, this.tables)));
+      claim = grouped(AT_ONCE, (tickets) => this.claimAll(tickets, { leaseMs, counts: 1 }));
       this.claims.set(leaseMs, claim);
     }
     return claim(ticket);
+  }
+
+  async claimTogether(tickets: readonly JobTicket[], leaseMs: number): Promise<readonly ClaimedJob[]> {
+    return (await this.claimAll(tickets, { leaseMs, counts: 0 })).filter((job) => job !== undefined);
+  }
+
+  private claimAll(tickets: readonly JobTicket[], how: { readonly leaseMs: number; readonly counts: 0 | 1 }): Promise<readonly (ClaimedJob | undefined)[]> {
+    return this.alone((sql) => claimJobs(sql, { tickets, ...how, hasBlocks: this.hasBlocks }, this.tables));
   }
 
   private get hasBlocks(): boolean {
@@ -83,6 +101,11 @@ export class SqlJobStore extends JobStore {
     if (unit && this.hasBlocks) return endingJobs.add(unit, [ticket], this.lastAct);
     const isDone = unit ? (await completeJobs(sqlOf(unit), [ticket], this.tables))[0] : await this.completion(ticket);
     if (!isDone) throw staleJob(ticket);
+  }
+
+  async completeTogether(tickets: readonly JobTicket[], unit: Unit): Promise<void> {
+    if (this.hasBlocks) return endingJobs.add(unit, tickets, this.lastAct);
+    await writeEnds(sqlOf(unit), tickets, this.tables);
   }
 
   async fail(ticket: JobTicket, error: string, retryInMs: number | undefined): Promise<JobTicket | undefined> {
@@ -99,16 +122,22 @@ export class SqlJobStore extends JobStore {
     return this.alone((sql) => this.waitAgain(sql, ticket, { error: reason, retryInMs, uncounted: 1 }));
   }
 
-  async renew(tickets: readonly JobTicket[], leaseMs: number): Promise<void> {
+  giveBackTogether(tickets: readonly JobTicket[], reason: string, retryInMs: number): Promise<void> {
+    return this.changeRunning(tickets, (later) => ({ text: `state = 'waiting', last_error = ?, run_at = ${later}`, params: [shortText(reason), Math.round(retryInMs)] }));
+  }
+
+  renew(tickets: readonly JobTicket[], leaseMs: number): Promise<void> {
+    return this.changeRunning(tickets, (later) => ({ text: `run_at = ${later}`, params: [leaseMs] }));
+  }
+
+  private async changeRunning(tickets: readonly JobTicket[], change: (later: string) => BoundText): Promise<void> {
     const sorted = [...tickets].sort((a, b) => (a.id < b.id ? -1 : 1));
     for (const slice of slices(sorted, AT_ONCE)) {
       const which = slice.map(() => '(id = ? AND epoch = ?)').join(' OR ');
-      await this.alone((sql) =>
-        sql.query(`UPDATE ${this.tables.job} SET run_at = ${expressionsOf(sql.dialect).later} WHERE state = 'running' AND (${which})`, [
-          leaseMs,
-          ...slice.flatMap(({ id, epoch }) => [id, epoch]),
-        ]),
-      );
+      await this.alone((sql) => {
+        const { params, text } = change(expressionsOf(sql.dialect).later);
+        return sql.query(`UPDATE ${this.tables.job} SET ${text} WHERE state = 'running' AND (${which})`, [...params, ...slice.flatMap(({ id, epoch }) => [id, epoch])]);
+      });
     }
   }
 
@@ -116,18 +145,18 @@ export class SqlJobStore extends JobStore {
     return this.alone((sql) => releaseHeads(sql, sequenceKeys, this.tables));
   }
 
-  async due(queues: readonly string[], overdueMs: number, limit: number): Promise<readonly JobTicket[]> {
+  async due(queues: readonly string[], overdueMs: number, limit: number): Promise<readonly NamedTicket[]> {
     if (queues.length === 0) return [];
     return sqlOutside(this.dataSource, async (sql) => {
       const { earlier } = expressionsOf(sql.dialect);
       const select = (state: JobState): string =>
-        `(SELECT id, epoch, queue, priority, run_at FROM ${this.tables.job} WHERE queue = ? AND state = '${state}' AND run_at <= ${earlier} ORDER BY priority, run_at, id LIMIT ?)`;
+        `(SELECT id, epoch, queue, priority, name, run_at FROM ${this.tables.job} WHERE queue = ? AND state = '${state}' AND run_at <= ${earlier} ORDER BY priority, run_at, id LIMIT ?)`;
       // A limit for each queue: one that nobody works off must not hide what is due in the others.
-      const rows = await sql.query<(JobTicket & { run_at: unknown })[]>(
+      const rows = await sql.query<(NamedTicket & { run_at: unknown })[]>(
         `${queues.map(() => `${select('waiting')} UNION ALL ${select('running')}`).join(' UNION ALL ')} ORDER BY priority, run_at, id`,
         queues.flatMap((queue) => [queue, overdueMs, limit, queue, 0, limit]),
       );
-      return rows.map(({ id, epoch, queue, priority }) => ({ id, epoch, queue, priority }));
+      return rows.map(({ id, epoch, queue, priority, name }) => ({ id, epoch, queue, priority, name }));
     });
   }
 

@@ -5,7 +5,7 @@ import { upTo } from './expectations.js';
 import { discard, done, insert, type JobsUnderTest, newJob, NO_LEASE_MS, running, stateOf, waiting } from './jobs-under-test.js';
 
 const idsOf = (tickets: readonly { readonly id: string }[]): string[] => tickets.map(({ id }) => id);
-const plain = (tickets: readonly JobTicket[]): JobTicket[] => tickets.map((ticket) => ({ ...ticket }));
+const plain = (tickets: readonly JobTicket[]): JobTicket[] => tickets.map(({ epoch, id, priority, queue }) => ({ id, epoch, queue, priority }));
 
 export const duePromises: Promises<JobsUnderTest> = {
   'what is due is told oldest first: waiting jobs, and running ones whose lease ran out': async (subject) => {
@@ -17,6 +17,7 @@ export const duePromises: Promises<JobsUnderTest> = {
     await done(subject);
     assert.deepEqual(idsOf(await jobs.due(['mail'], 0, 10)), [lost.id, a.id, b.id]);
     assert.deepEqual(plain(await jobs.due(['mail'], 0, 1)), [lost, a]); // one of either kind
+    assert.deepEqual([...new Set((await jobs.due(['mail'], 0, 10)).map(({ name }) => name))], ['orders.confirm']);
     // Its own grace is for what waits; a lease has run out or not.
     assert.deepEqual(idsOf(await jobs.due(['mail'], 60_000, 10)), [lost.id]);
   },

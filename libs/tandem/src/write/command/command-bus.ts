@@ -7,7 +7,7 @@ import { type Handler, type HandlerCall, handlerClassOf, HandlerPipeline, type I
 import { currentMessage, type MessageFacts, runWithMessage } from '../../kernel/message-context.js';
 import { factsFor } from '../../kernel/prepared-message.js';
 import { type Unit, UnitOfWork } from '../../kernel/unit-of-work.js';
-import { noteEffect } from '../../jobs/job-effect.js';
+import { noteEffect, runsTogether } from '../../jobs/job-effect.js';
 import { queuedCommandOf } from '../../jobs/queued-command.js';
 import { commandIdFor } from './command-id.js';
 import { CommandIds, idempotencyKeyOf, idRefused } from './command-ids.js';
@@ -61,6 +61,12 @@ export class TandemCommandBus extends CommandBus {
     this.handled.add(command.name);
   }
 
+  /** Of several jobs, where the command is one of them. */
+  private unitOfBatch(): Unit | undefined {
+    const unit = this.units.current;
+    return unit && runsTogether(unit, currentMessage()!.messageId) ? unit : undefined;
+  }
+
   private boundFor(command: ICommand): BoundCommand {
     const found = this.bound.get(commandIdOf(command) ?? '');
     if (found) return found;
@@ -73,7 +79,10 @@ export class TandemCommandBus extends CommandBus {
     const byDefault = definition?.effect === 'sql' || this.settings.unitOfWork === 'all';
     if (choice === 'none' || definition?.effect === 'external' || (!choice && !byDefault)) return undefined;
     const handleIn = (unit: Unit, handle: HandlerCall['handle']) => (definition?.effect === 'sql' ? handleJob(unit, handle) : handle(unit.attempt));
+    const mayShare = definition !== undefined && definition.batchSize > 1;
     return ({ handle, sent }) => {
+      const shared = mayShare ? this.unitOfBatch() : undefined;
+      if (shared) return handleJob(shared, handle);
       const own = this.ids.current(sent, definition?.name ?? sent.constructor.name);
       if (!own) return this.units.run((unit) => handleIn(unit, handle), { kind: 'write', ...choice });
       return this.units.run((unit) => handleIn(unit, (attempt) => this.ids.once(unit, own, () => handle(attempt))), { kind: 'write', ...choice, repeatUnknown: true });
