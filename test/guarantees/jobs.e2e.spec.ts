@@ -4,7 +4,7 @@ import { DurableJobs, JobStore, UnitOfWorkRunner } from 'nest-tandem';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { type Bank, type BankPlace, bankPlace } from '../support/bank-application.js';
 import { describeServers, sqlServers } from '../support/backends.js';
-import { Deadly, Patient, SlowMail, startJobs, StepTaken, TakeStep, Trace, type Trouble } from './jobs/job-application.js';
+import { Deadly, MakeTally, Patient, SlowMail, startJobs, StepTaken, TakeStep, Tally, Trace, type Trouble } from './jobs/job-application.js';
 import { Workers } from './jobs/worker-process.js';
 
 // Processes start slowly on a busy machine.
@@ -13,6 +13,7 @@ const eventually = { timeout: 200_000, interval: 50 };
 
 const SEQUENCES = 6;
 const STEPS = 12;
+const TALLIES = 100;
 const troubleOf = (sequence: string, step: number): Trouble => (sequence === 's0' && step === 7 ? 'kill' : step % 3 === 0 ? 'throw' : 'none');
 
 describeServers('jobs on $name', sqlServers(), (backend) => {
@@ -48,6 +49,29 @@ describeServers('jobs on $name', sqlServers(), (backend) => {
     const taken = await bank.db.getRepository(StepTaken).find({ order: { sequence: 'ASC', position: 'ASC' } });
     expect(taken).toHaveLength(SEQUENCES * STEPS);
     expect(taken.filter(({ position, step }) => position !== step)).toEqual([]);
+    expect(workers.deaths).toBeGreaterThan(0);
+  });
+
+  it('of one command that run together happen once, with their events, while some fail and workers are killed', async () => {
+    bank = await startJobs(place, 'api');
+    const [jobs, units] = [bank.app.get(DurableJobs), bank.app.get(UnitOfWorkRunner)];
+    const troubleOfTally = (n: number): Trouble => (n % 25 === 7 ? 'kill' : n % 10 === 3 ? 'throw' : 'none');
+    const ids = new Map<number, string>();
+    for (let from = 0; from < TALLIES; from += 25) {
+      await units.run(async () => {
+        for (let n = from; n < from + 25; n++) ids.set(n, (await jobs.enqueue(new MakeTally(n, troubleOfTally(n)))).id);
+      });
+    }
+    workers = new Workers(place, 2);
+    const unfinished = async () => (await bank.app.get(JobStore).counts()).filter(({ state }) => state !== 'done');
+    await vi.waitFor(async () => expect(await unfinished()).toEqual([]), eventually);
+
+    expect((await bank.db.getRepository(Tally).find()).map(({ n }) => n).toSorted((a, b) => a - b)).toEqual([...ids.keys()]);
+    const events = await bank.rows<{ stream: string; metadata: string | { causationId: string } }>("SELECT stream, metadata FROM tandem_event WHERE type = 'spec.tallied'");
+    const causes = events.map(({ metadata, stream }) => [stream, (typeof metadata === 'string' ? (JSON.parse(metadata) as { causationId: string }) : metadata).causationId]);
+    expect(new Map(causes as [string, string][])).toEqual(new Map([...ids].map(([n, id]) => [`tally-${n}`, id])));
+    expect(events).toHaveLength(TALLIES);
+    expect(await bank.rows('SELECT id FROM tandem_job WHERE attempts = 0'), 'ran together').not.toEqual([]);
     expect(workers.deaths).toBeGreaterThan(0);
   });
 

@@ -3,10 +3,11 @@ import { Command, CommandHandler, EventBus, type ICommandHandler } from '@nestjs
 import { InjectRepository } from '@nestjs/typeorm';
 import { defer, from, lastValueFrom, mergeMap, type Observable, toArray } from 'rxjs';
 import { Repository } from 'typeorm';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { type Bank, type BankPlace, bankPlace, startBank } from '../../../../test/support/bank-application.js';
 import { Letter } from '../../../../test/support/bank.js';
 import { describeServers, sqlBackends, sqlServers, type SqlBackend } from '../../../../test/support/backends.js';
+import { PooledConnection } from '../adapters/typeorm/pooled-connection.js';
 import { DomainEvent } from '../events/domain-event.js';
 import { UnitOfWork } from '../kernel/unit-of-work.js';
 import { DurableJobs } from './durable-jobs.js';
@@ -28,6 +29,9 @@ class NoteOutside extends Note {}
 class NoteBefore extends Note {}
 @QueuedCommand('spec.note-around', { queue: 'spec', effect: 'sql', attempts: 2, backoffMs: 10 })
 class NoteAround extends Note {}
+
+@QueuedCommand('spec.note-together', { queue: 'spec', effect: 'sql', attempts: 2, backoffMs: 10, batchSize: 10 })
+class NoteTogether extends Note {}
 
 @Injectable()
 class PublishesBefore implements NestInterceptor {
@@ -76,6 +80,15 @@ class NoteAroundHandler implements ICommandHandler<NoteAround> {
   }
 }
 
+@CommandHandler(NoteTogether)
+@UseInterceptors(PublishesBefore)
+class NoteTogetherHandler implements ICommandHandler<NoteTogether> {
+  constructor(@InjectRepository(Letter) private readonly letters: Repository<Letter>) {}
+  async execute({ id }: NoteTogether): Promise<void> {
+    await this.letters.insert({ accountId: id, count: 1 });
+  }
+}
+
 let place: BankPlace;
 let bank: Bank;
 afterEach(async () => {
@@ -97,6 +110,23 @@ describe.each(sqlBackends())('the effect of a job on $name', { timeout: 60_000 }
   it('is there when an interceptor of the handler has published in a unit of its own', () => effectOf(backend, new NoteBefore('before'), [NoteBeforeHandler, PublishesBefore]));
 
   it('is there when an interceptor has put the handler into a unit of its own', () => effectOf(backend, new NoteAround('around'), [NoteAroundHandler, WorksAround]));
+
+  it('costs jobs that run together no statement of each of their own', async () => {
+    place = await bankPlace(backend);
+    bank = await startBank(place, { providers: [NoteTogetherHandler, PublishesBefore] });
+    const ids = Array.from({ length: 10 }, (_, i) => `together-${i}`);
+    const send = vi.spyOn(PooledConnection.prototype, 'send');
+    await bank.app.get(UnitOfWork).run(async () => {
+      for (const id of ids) await bank.app.get(DurableJobs).enqueue(new NoteTogether(id));
+    });
+    await bank.idle();
+    const texts = send.mock.calls.map(([text]) => text);
+    vi.restoreAllMocks();
+    expect(await bank.rows('SELECT DISTINCT state, attempts FROM tandem_job')).toEqual([{ state: 'done', attempts: 0 }]);
+    expect((await bank.db.getRepository(Letter).find()).map(({ accountId }) => accountId).toSorted()).toEqual(ids);
+    expect(texts.filter((text) => text.includes('SAVEPOINT'))).toEqual([]);
+    expect([/tandem_job\W+SET state = 'running'/, /tandem_job\W+SET state = 'done'/].map((what) => texts.filter((text) => what.test(text)).length)).toEqual([1, 1]);
+  });
 });
 
 describeServers('the effect of a job on $name', sqlServers(), (backend) => {

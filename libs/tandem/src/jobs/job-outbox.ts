@@ -3,13 +3,21 @@ import { Clock } from '../kernel/clock.js';
 import type { Unit } from '../kernel/unit-of-work.js';
 import { EXTERNAL_QUEUE, ExternalJobs } from './external-jobs.js';
 import { JobSettings } from './job-settings.js';
-import { JobStore, type NewJob } from './job-store.js';
+import { type DelayedTicket, JobStore, type NamedTicket, type NewJob } from './job-store.js';
 import { JobTransport, type NewTicket } from './job-transport.js';
 import { sharedTickets } from './shared-tickets.js';
 import { TicketFlow } from './ticket-flow.js';
 
 /** A ticket whose time is further away stays in SQL, where a worker's look finds it when it is due: BullMQ's memory is for what runs soon. */
 const SENT_AHEAD_MS = 60_000;
+
+/** Of a unit: what it has queued outside of sequences. */
+const FREE = Symbol('tandem:free-jobs');
+
+interface FreeJob {
+  readonly ticket: DelayedTicket & NamedTicket;
+  readonly batchSize: number;
+}
 
 /** Puts jobs into the unit's transaction, and into BullMQ after its COMMIT. */
 @Injectable()
@@ -44,12 +52,25 @@ export class JobOutbox {
     const inserted = tickets.map((ticket) => ({ ticket, job: byId.get(ticket.id)! }));
     const free = inserted
       .filter(({ job }) => job.sequenceKey === null)
-      .map(({ ticket, job }) => ({ ...ticket, name: job.name, delayMs: job.runAt ? this.until(job.runAt) : job.delayMs }));
-    const sizes = new Map(jobs.map(({ batchSize = 1, name }) => [name, batchSize]));
+      .map(({ ticket, job: { batchSize = 1, delayMs, name, runAt } }) => ({ ticket: { ...ticket, name, delayMs: runAt ? this.until(runAt) : delayMs }, batchSize }));
     const sequences = [...new Set(inserted.flatMap(({ job }) => job.sequenceKey ?? []))];
-    if (free.length > 0) unit.afterCommit(() => void this.send(sharedTickets(free, (name) => sizes.get(name)!)));
+    this.sendWith(unit, free);
     if (sequences.length > 0) unit.afterCommit(() => void this.release(sequences));
     return tickets.map(({ id }) => id);
+  }
+
+  /** Together, after COMMIT: what one unit has queued, in however many calls, may share tickets. */
+  private sendWith(unit: Unit, jobs: readonly FreeJob[]): void {
+    if (jobs.length === 0) return;
+    const isFirst = unit.listOf(FREE).length === 0;
+    for (const job of jobs) unit.add(FREE, job);
+    if (isFirst) unit.afterCommit(() => void this.sendFree(unit.listOf<FreeJob>(FREE)));
+  }
+
+  private sendFree(queued: readonly FreeJob[]): Promise<void> {
+    const sizes = new Map(queued.map(({ batchSize, ticket }) => [ticket.name, batchSize]));
+    const tickets = queued.map(({ ticket }) => ticket);
+    return this.send(sharedTickets(tickets, (name) => sizes.get(name)!));
   }
 
   /** Not refused: another application on this database may have the handler. */

@@ -73,6 +73,7 @@ describe.each(sqlBackends())('jobs that run together on $name', (backend) => {
     const [first, ...others] = tickets;
     return { tickets, shared: { ...first!, others: others.map(({ id }) => id) } };
   };
+  const deadlock = () => Object.assign(new Error('deadlock'), backend.dialect === 'mysql' ? { code: 'ER_LOCK_DEADLOCK', errno: 1213 } : { code: '40P01' });
   const numbers = () => ran.map(({ n }) => n);
   const sent = () => subject.transport.added.map(({ id, epoch }) => `${id} ${epoch}`).toSorted();
   const ticketsOf = (tickets: readonly JobTicket[], epoch = 1) => tickets.map(({ id }) => `${id} ${epoch}`).toSorted();
@@ -192,17 +193,26 @@ describe.each(sqlBackends())('jobs that run together on $name', (backend) => {
 
   it('run again together when the database asks for a repeat', async () => {
     const { shared } = await queue(3);
-    const deadlock = Object.assign(new Error('deadlock'), backend.dialect === 'mysql' ? { code: 'ER_LOCK_DEADLOCK', errno: 1213 } : { code: '40P01' });
     then = (n) => {
       if (n !== 3) return;
       then = () => undefined;
-      throw deadlock;
+      throw deadlock();
     };
     await subject.transport.handler(shared);
     expect(numbers()).toEqual([1, 2, 3, 1, 2, 3]);
     expect(await subject.jobs()).toEqual(done(3));
     expect(await subject.effects()).toBe(3);
     expect(told).toEqual([]);
+  });
+
+  it('run alone, and none is blamed, when the database asks for a repeat each time', async () => {
+    const { shared, tickets } = await queue(3);
+    then = (n) => (n === 3 ? Promise.reject(deadlock()) : undefined);
+    await subject.transport.handler(shared);
+    expect(numbers()).toEqual(upTo(5).flatMap(() => [1, 2, 3]));
+    expect(sent()).toEqual(ticketsOf(tickets));
+    expect(await subject.effects()).toBe(0);
+    expect(told).toEqual([expect.stringMatching(/^3 jobs that were taken together: they run again, each of them alone: TANDEM_CONTENTION/)]);
   });
 
   it('are handed back when the worker has to stop: their signal aborts, and their late end changes nothing', async () => {
