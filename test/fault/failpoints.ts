@@ -76,6 +76,7 @@ export const FAILPOINTS: readonly Failpoint[] = [
   worker('job.before-claim', before(JOB_CLAIM)),
   worker('job.after-claim', after(JOB_CLAIM)),
   worker('job.after-handler'),
+  worker('job.within-batch'),
   worker('job.before-done', before(JOB_DONE)),
   worker('job.after-done', after(JOB_DONE)),
   worker('job.after-done-with-commit', after(/UPDATE tandem_job SET state = 'done'[^]*COMMIT; END$/)),

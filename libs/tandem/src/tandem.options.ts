@@ -73,7 +73,8 @@ export interface TandemSettings {
   /** A command id is kept this long, with what its command answered, in milliseconds; after that a repeat is a new command. Default 7 days. */
   readonly keepCommandIdsMs?: number;
   /**
-   * Of each queue BullMQ holds at most about this many jobs; of a longer one the rest stays in SQL, and workers hand over by priority, then the oldest first, as it is worked off. Default 10,000.
+   * Of each queue BullMQ holds at most about this many tickets, one for each job, or for each batch of a command with `batchSize`; of a longer one the rest stays in SQL, and workers hand over by
+   * priority, then the oldest first, as it is worked off. Default 10,000.
    */
   readonly maxQueuedTickets?: number;
   /** At shutdown, running batches and jobs may take this long, in milliseconds. Default 10,000. */

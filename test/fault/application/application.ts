@@ -11,7 +11,7 @@ import type { DataSourceOptions } from 'typeorm';
 import type { Answer, Asked } from '../asked.js';
 import { Account, Move, MoveHandler } from './accounts.js';
 import { brokenSettings, brokenStorage } from './broken-rules.js';
-import { ConfirmHandler, CountMoveHandler, Effect, Effects, SendMailHandler, Turn } from './jobs.js';
+import { ConfirmHandler, CountMoveHandler, Effect, Effects, SendMailHandler, StampHandler, Turn } from './jobs.js';
 import { JournalLine, JournalProjection } from './journal.js';
 import { Order } from './order-events.js';
 import { Change, ChangeHandler, OrderSaga, OrderView, OrderViewProjection, Place, PlaceHandler } from './orders.js';
@@ -87,7 +87,7 @@ export async function startApplication(site: Site, tripwires: Tripwires, { migra
     providers: [
       { provide: Site, useValue: site },
       { provide: Tripwires, useValue: tripwires },
-      ...[MoveHandler, PlaceHandler, ChangeHandler, OrderSaga, OrderViewProjection, JournalProjection, Effects, ConfirmHandler, CountMoveHandler, SendMailHandler],
+      ...[MoveHandler, PlaceHandler, ChangeHandler, OrderSaga, OrderViewProjection, JournalProjection, Effects, ConfirmHandler, CountMoveHandler, SendMailHandler, StampHandler],
       ...followerProviders,
     ],
   })

@@ -65,7 +65,8 @@ function doneApart(store: JobStore): JobStore {
       if (!unit) return complete(ticket);
       unit.afterCommit(() => complete(ticket));
     },
-  } satisfies Pick<JobStore, 'complete'>);
+    completeTogether: (tickets, unit) => Promise.resolve(unit.afterCommit(() => Promise.all(tickets.map((ticket) => complete(ticket))))),
+  } satisfies Pick<JobStore, 'complete' | 'completeTogether'>);
 }
 
 /** Whoever has a ticket takes the job, and whoever has finished it says so. */

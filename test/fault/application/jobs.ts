@@ -5,7 +5,7 @@ import { InjectRepository } from '@nestjs/typeorm';
 import { MessageContext, QueuedCommand } from 'nest-tandem';
 import { Column, Entity, PrimaryColumn, PrimaryGeneratedColumn, type Repository } from 'typeorm';
 import type { Poison } from '../asked.js';
-import { Confirmed, Order } from './order-events.js';
+import { Confirmed, Order, Stamped } from './order-events.js';
 import { Site } from './site.js';
 import { Tripwires } from './tripwires.js';
 
@@ -30,6 +30,17 @@ export class Turn {
 
 @QueuedCommand('fault.confirm', { queue: 'confirm', effect: 'sql', ...PATIENT })
 export class Confirm extends Command<void> {
+  constructor(
+    readonly order: string,
+    readonly poison: Poison,
+  ) {
+    super();
+  }
+}
+
+/** Those of events that a saga has read together run together. */
+@QueuedCommand('fault.stamp', { queue: 'stamps', effect: 'sql', batchSize: 10, ...PATIENT })
+export class Stamp extends Command<void> {
   constructor(
     readonly order: string,
     readonly poison: Poison,
@@ -89,6 +100,23 @@ export class ConfirmHandler implements ICommandHandler<Confirm> {
     refusePoison(poison);
     this.events.publish(new Confirmed(order, this.context.idempotencyKey!));
     this.tripwires.reach('job.after-handler');
+  }
+}
+
+@CommandHandler(Stamp)
+export class StampHandler implements ICommandHandler<Stamp> {
+  constructor(
+    private readonly effects: Effects,
+    private readonly events: EventBus,
+    private readonly context: MessageContext,
+    private readonly tripwires: Tripwires,
+  ) {}
+
+  async execute({ order, poison }: Stamp): Promise<void> {
+    await this.effects.add(`stamp:${order}`);
+    refusePoison(poison);
+    this.events.publish(new Stamped(order, this.context.idempotencyKey!));
+    this.tripwires.reach('job.within-batch');
   }
 }
 

@@ -2,7 +2,7 @@
 import { On, Projection, type EventMetadata } from 'nest-tandem';
 import { Column, Entity, type EntityManager, PrimaryGeneratedColumn } from 'typeorm';
 import { Moved } from './accounts.js';
-import { Changed, Confirmed, Placed } from './order-events.js';
+import { Changed, Confirmed, Placed, Stamped } from './order-events.js';
 import { Tripwires } from './tripwires.js';
 
 @Entity('fault_journal')
@@ -20,7 +20,8 @@ export class JournalProjection {
   @On(Placed)
   @On(Changed)
   @On(Confirmed)
-  async line(_event: Moved | Placed | Changed | Confirmed, { position: { shard, seq } }: EventMetadata, manager: EntityManager) {
+  @On(Stamped)
+  async line(_event: Moved | Placed | Changed | Confirmed | Stamped, { position: { shard, seq } }: EventMetadata, manager: EntityManager) {
     this.tripwires.reach('batch.mid-handlers');
     await manager.query('INSERT INTO fault_journal (shard, seq) VALUES (?, ?)', [shard, seq]);
   }

@@ -39,3 +39,12 @@ export class Confirmed {
     readonly job: string,
   ) {}
 }
+
+/** Of the job that runs together with its like. */
+@DomainEvent('fault.stamped', { version: 1, stream: (e) => ['stamp', e.order] })
+export class Stamped {
+  constructor(
+    readonly order: string,
+    readonly job: string,
+  ) {}
+}

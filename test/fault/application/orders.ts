@@ -4,7 +4,7 @@ import { InjectRepository } from '@nestjs/typeorm';
 import { DurableSaga, type EventMetadata, ExpectedVersion, On, Projection } from 'nest-tandem';
 import { Column, Entity, PrimaryColumn, type Repository } from 'typeorm';
 import type { AskedChange, AskedOrder, Poison } from '../asked.js';
-import { Confirm, SendMail } from './jobs.js';
+import { Confirm, SendMail, Stamp } from './jobs.js';
 import { Changed, Confirmed, Order, Placed } from './order-events.js';
 import { Tripwires } from './tripwires.js';
 
@@ -60,7 +60,7 @@ export class OrderSaga {
   @On(Placed)
   placed({ order, poison }: Placed) {
     this.tripwires.reach('saga.in-method');
-    return [new Confirm(order, poison), new SendMail(order, poison)];
+    return [new Confirm(order, poison), new Stamp(order, poison), new SendMail(order, poison)];
   }
 }
 

@@ -14,8 +14,8 @@ export async function jobViolations(fleet: Fleet, log: Log, ledger: Ledger): Pro
   for (const [order, [placed]] of orders) {
     const isPoisoned = placed!.payload.poison === 'job';
     if (isPoisoned) poisonedJobs.add(order);
-    else effects.set(`confirm:${order}`, '1');
-    for (const name of ['fault.confirm', 'fault.mail']) count(`${name} ${isPoisoned ? 'parked' : 'done'}`);
+    else for (const kind of ['confirm', 'stamp']) effects.set(`${kind}:${order}`, '1');
+    for (const name of ['fault.confirm', 'fault.stamp', 'fault.mail']) count(`${name} ${isPoisoned ? 'parked' : 'done'}`);
   }
   const moved = new Set(log.ofType('fault.moved').map(({ payload }) => payload.command!));
   for (const { asked } of ledger.entries.values()) {
@@ -31,7 +31,7 @@ export async function jobViolations(fleet: Fleet, log: Log, ledger: Ledger): Pro
       'Every job is done, and those that are poisoned are parked',
       differences(new Map(states.map(({ n, name, state }) => [`${name} ${state}`, String(n)])), new Map([...jobs].map(([key, n]) => [key, String(n)]))),
     ),
-    ...violation('A job publishes its event once', repeated(log.ofType('fault.confirmed').map(({ payload }) => payload.order!))),
+    ...['fault.confirmed', 'fault.stamped'].flatMap((type) => violation('A job publishes its event once', repeated(log.ofType(type).map(({ payload }) => payload.order!)))),
     ...(await turns(fleet, log, ledger)),
     ...(await mails(fleet, [...orders.keys()], poisonedJobs)),
     ...(await letters(fleet, log)),

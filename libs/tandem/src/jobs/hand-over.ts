@@ -45,12 +45,13 @@ export class HandOver {
     for (const queue of long) await this.fillUp(queue);
   }
 
-  /** A run has ended. A long queue is not kept waiting for the next look. */
-  ended(queue: string): void {
-    const ran = this.long.get(queue);
-    if (ran === undefined) return;
-    this.long.set(queue, ran + 1);
-    if (ran + 1 >= this.ports.settings.maxQueuedTickets / 8) void this.fillUp(queue).catch((error: unknown) => this.ports.outbox.outcome(error));
+  /** So many jobs of a ticket have run. A long queue is not kept waiting for the next look. */
+  ended(queue: string, jobs: number): void {
+    const before = this.long.get(queue);
+    if (before === undefined) return;
+    const ran = before + jobs;
+    this.long.set(queue, ran);
+    if (ran >= this.ports.settings.maxQueuedTickets / 8) void this.fillUp(queue).catch((error: unknown) => this.ports.outbox.outcome(error));
   }
 
   private shared(due: readonly (NamedTicket & NewTicket)[]): readonly NewTicket[] {

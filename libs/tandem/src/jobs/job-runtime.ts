@@ -95,7 +95,7 @@ export class JobRuntime {
       if (isTandemError(error, 'TANDEM_JOB_STALE')) this.logger.warn(`Job ${ticket.id} was taken over by another worker`);
       else this.runs.foundByLease([ticket], error);
     }
-    this.handOver.ended(ticket.queue);
+    this.handOver.ended(ticket.queue, 1 + (ticket.others?.length ?? 0));
   }
 
   private async runAlone(ticket: SharedTicket): Promise<void> {
