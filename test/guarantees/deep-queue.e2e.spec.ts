@@ -1,12 +1,19 @@
 /** A queue that is longer than BullMQ may hold: the rest stays in SQL, and follows as room is made. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { DurableJobs, JobTransport, UnitOfWorkRunner } from 'nest-tandem';
+import { CommandHandler } from '@nestjs/cqrs';
+import { DurableJobs, JobTransport, QueuedCommand, UnitOfWorkRunner } from 'nest-tandem';
 import { afterEach, describe, expect, it } from 'vitest';
 import { type Bank, type BankPlace, bankPlace, startBank } from '../support/bank-application.js';
-import { CountLetter, Letter } from '../support/bank.js';
+import { CountLetter, CountLetterHandler, Letter } from '../support/bank.js';
 import { sqlBackends } from '../support/backends.js';
 
 const MOST = 40;
+
+@QueuedCommand('spec.count-together', { queue: 'counting-together', effect: 'sql', batchSize: 3 })
+class CountTogether extends CountLetter {}
+
+@CommandHandler(CountTogether)
+class CountTogetherHandler extends CountLetterHandler {}
 
 describe.each(sqlBackends())('a deep queue on $name', { timeout: 120_000 }, (backend) => {
   /** PGlite carries the queue as well, one statement at a time. */
@@ -14,7 +21,7 @@ describe.each(sqlBackends())('a deep queue on $name', { timeout: 120_000 }, (bac
   let place: BankPlace;
   const banks: Bank[] = [];
   const start = async (role: 'api' | 'worker'): Promise<Bank> => {
-    const bank = await startBank(place, { role, maxQueuedTickets: MOST, reconcileEveryMs: 100 });
+    const bank = await startBank(place, { role, maxQueuedTickets: MOST, reconcileEveryMs: 100, providers: [CountTogetherHandler] });
     banks.push(bank);
     return bank;
   };
@@ -23,14 +30,18 @@ describe.each(sqlBackends())('a deep queue on $name', { timeout: 120_000 }, (bac
     await place.remove();
   });
 
-  it('never has more in BullMQ than it may hold, and every job runs once', async () => {
+  const cases = [
+    { what: 'every job', queue: 'counting', Count: CountLetter },
+    { what: 'every job of those that run together', queue: 'counting-together', Count: CountTogether },
+  ];
+  it.each(cases)('never has more in BullMQ than it may hold, and $what runs once', async ({ Count, queue }) => {
     place = await bankPlace(backend);
     const api = await start('api');
     const jobs = api.app.get(DurableJobs);
-    const queued = () => api.app.get(JobTransport).queued('counting');
+    const queued = () => api.app.get(JobTransport).queued(queue);
     for (let from = 0; from < JOBS; from += 50) {
       await api.app.get(UnitOfWorkRunner).run(async () => {
-        for (let i = from; i < from + 50; i++) await jobs.enqueue(new CountLetter(`account-${i}`));
+        for (let i = from; i < from + 50; i++) await jobs.enqueue(new Count(`account-${i}`));
       });
       expect(await queued()).toBeLessThanOrEqual(MOST);
     }

@@ -69,7 +69,7 @@ export class HandOver {
     try {
       const queued = await transport.queued(queue);
       if (queued > maxQueuedTickets / 4) return;
-      // The first of these are those that are there already; to BullMQ they are no news.
+      // The first of these are those that are there already: no news to BullMQ, but where they share tickets in other groups. Such a ticket finds nothing to claim.
       const due = await store.due([queue], reconcileEveryMs, maxQueuedTickets - queued);
       await outbox.fill(this.shared(due));
     } catch (error) {

@@ -1,7 +1,7 @@
 import { type CallHandler, type ExecutionContext, Injectable, type NestInterceptor, type Provider, UseInterceptors } from '@nestjs/common';
 import { Command, CommandHandler, EventBus, type ICommandHandler } from '@nestjs/cqrs';
 import { InjectRepository } from '@nestjs/typeorm';
-import { defer, from, lastValueFrom, mergeMap, type Observable, toArray } from 'rxjs';
+import { catchError, defer, from, lastValueFrom, mergeMap, type Observable, of, toArray } from 'rxjs';
 import { Repository } from 'typeorm';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { type Bank, type BankPlace, bankPlace, startBank } from '../../../../test/support/bank-application.js';
@@ -32,6 +32,17 @@ class NoteAround extends Note {}
 
 @QueuedCommand('spec.note-together', { queue: 'spec', effect: 'sql', attempts: 2, backoffMs: 10, batchSize: 10 })
 class NoteTogether extends Note {}
+
+@QueuedCommand('spec.note-excused', { queue: 'spec', effect: 'sql', attempts: 2, backoffMs: 10, batchSize: 10 })
+class NoteExcused extends Note {}
+
+/** What a handler throws is no error to its caller. */
+@Injectable()
+class Excuses implements NestInterceptor {
+  intercept(_context: ExecutionContext, next: CallHandler): Observable<unknown> {
+    return next.handle().pipe(catchError(() => of('excused')));
+  }
+}
 
 @Injectable()
 class PublishesBefore implements NestInterceptor {
@@ -89,6 +100,16 @@ class NoteTogetherHandler implements ICommandHandler<NoteTogether> {
   }
 }
 
+@CommandHandler(NoteExcused)
+@UseInterceptors(Excuses)
+class NoteExcusedHandler implements ICommandHandler<NoteExcused> {
+  constructor(@InjectRepository(Letter) private readonly letters: Repository<Letter>) {}
+  async execute({ id }: NoteExcused): Promise<void> {
+    await this.letters.insert({ accountId: id, count: 1 });
+    if (id === 'excused-2') throw new Error('and yet it wrote');
+  }
+}
+
 let place: BankPlace;
 let bank: Bank;
 afterEach(async () => {
@@ -110,6 +131,17 @@ describe.each(sqlBackends())('the effect of a job on $name', { timeout: 60_000 }
   it('is there when an interceptor of the handler has published in a unit of its own', () => effectOf(backend, new NoteBefore('before'), [NoteBeforeHandler, PublishesBefore]));
 
   it('is there when an interceptor has put the handler into a unit of its own', () => effectOf(backend, new NoteAround('around'), [NoteAroundHandler, WorksAround]));
+
+  it('is undone with its handler that failed, also beside jobs that run together, where an interceptor makes a success of it', async () => {
+    place = await bankPlace(backend);
+    bank = await startBank(place, { providers: [NoteExcusedHandler, Excuses] });
+    await bank.app.get(UnitOfWork).run(async () => {
+      for (let i = 1; i <= 4; i++) await bank.app.get(DurableJobs).enqueue(new NoteExcused(`excused-${i}`));
+    });
+    await bank.idle();
+    expect((await bank.db.getRepository(Letter).find()).map(({ accountId }) => accountId).toSorted()).toEqual(['excused-1', 'excused-3', 'excused-4']);
+    expect(await bank.rows('SELECT state, attempts FROM tandem_job ORDER BY id')).toEqual([0, 1, 0, 0].map((attempts) => ({ state: 'done', attempts })));
+  });
 
   it('costs jobs that run together no statement of each of their own', async () => {
     place = await bankPlace(backend);

@@ -62,7 +62,7 @@ export class JobOutbox {
   /** Together, after COMMIT: what one unit has queued, in however many calls, may share tickets. */
   private sendWith(unit: Unit, jobs: readonly FreeJob[]): void {
     if (jobs.length === 0) return;
-    const isFirst = unit.listOf(FREE).length === 0;
+    const isFirst = unit.isEmpty(FREE);
     for (const job of jobs) unit.add(FREE, job);
     if (isFirst) unit.afterCommit(() => void this.sendFree(unit.listOf<FreeJob>(FREE)));
   }

@@ -88,34 +88,36 @@ export class JobRuntime {
 
   /** Never rejects: what cannot be settled now is found by its lease. */
   private async run(ticket: SharedTicket): Promise<void> {
+    let ran = 1;
     try {
-      if (ticket.others) await this.runTogether(ticket, ticket.others);
-      else await this.runAlone(ticket);
+      ran = ticket.others ? await this.runTogether(ticket, ticket.others) : await this.runAlone(ticket);
     } catch (error) {
       if (isTandemError(error, 'TANDEM_JOB_STALE')) this.logger.warn(`Job ${ticket.id} was taken over by another worker`);
       else this.runs.foundByLease([ticket], error);
     }
-    this.handOver.ended(ticket.queue, 1 + (ticket.others?.length ?? 0));
+    this.handOver.ended(ticket.queue, ran);
   }
 
-  private async runAlone(ticket: SharedTicket): Promise<void> {
+  /** How many jobs it was for. */
+  private async runAlone(ticket: SharedTicket): Promise<number> {
     const [job] = await this.runs.begin(async () => {
       const claimed = await this.store.claim(ticket, this.settings.jobLeaseMs);
       return claimed ? [claimed] : [];
     });
     if (job) await this.execute(job);
+    return 1;
   }
 
-  private async runTogether({ id, epoch, queue }: SharedTicket, others: readonly string[]): Promise<void> {
+  private async runTogether({ id, epoch, queue }: SharedTicket, others: readonly string[]): Promise<number> {
     const tickets = [id, ...others].map((each) => ({ id: each, epoch, queue }));
     const jobs = await this.runs.begin(() => this.store.claimTogether(tickets, this.settings.jobLeaseMs));
     const [first] = jobs;
-    if (!first) return;
-    const definition = this.byName.get(first.name);
-    if (!definition) return this.runs.giveBack(jobs, unknownHere(first), GIVEN_BACK_MS);
+    const definition = first && this.byName.get(first.name);
+    if (first && !definition) await this.runs.giveBack(jobs, unknownHere(first), GIVEN_BACK_MS);
     // Another version of the application has queued them, whose command says something else.
-    if (definition.batchSize === 1) return this.runs.giveBack(jobs, 'here each of them runs alone', 0);
-    await this.together.execute(jobs, definition);
+    else if (definition?.batchSize === 1) await this.runs.giveBack(jobs, 'here each of them runs alone', 0);
+    else if (definition) await this.together.execute(jobs, definition);
+    return jobs.length;
   }
 
   private async execute(job: ClaimedJob): Promise<void> {
@@ -124,6 +126,7 @@ export class JobRuntime {
     if (!definition) return this.runs.giveBack([job], unknownHere(job), GIVEN_BACK_MS);
     const run = runOf(job, definition);
     await this.runs.during([run], () => this.settle(run));
+    if (run.handedBack) return;
     // At once, not at the next look: a sequence is as fast as its hand-overs.
     if (job.sequenceKey !== null) await this.outbox.release([job.sequenceKey]);
   }

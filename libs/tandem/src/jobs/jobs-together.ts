@@ -2,9 +2,10 @@
  * Runs jobs of one command together: one after the other in one unit of work, which commits what all of them wrote and that they are done. Where one fails, nothing of it
  * is kept: that one is given back, to run alone, and the others run again without it. Where nobody can tell which one was at fault, or several were, each runs alone.
  */
-import type { UnitOfWork } from '../kernel/unit-of-work.js';
+import { TandemError } from '../kernel/errors.js';
+import type { Unit, UnitOfWork } from '../kernel/unit-of-work.js';
 import { failureText } from './failure-text.js';
-import { noteTogether } from './job-effect.js';
+import { isWhole, noteTogether } from './job-effect.js';
 import type { ClaimedJob, JobStore } from './job-store.js';
 import type { QueuedCommandDefinition } from './queued-command.js';
 import { type RunningJob, type RunningJobs, runOf } from './running-jobs.js';
@@ -30,7 +31,7 @@ interface Failure {
 export class JobsTogether {
   constructor(private readonly ports: TogetherPorts) {}
 
-  /** @throws what settling them throws; never what a handler threw. */
+  /** Never rejects: what cannot be settled now is found by its lease. */
   async execute(jobs: readonly ClaimedJob[], definition: QueuedCommandDefinition): Promise<void> {
     const runs = jobs.map((job) => runOf(job, definition));
     await this.ports.runs.during(runs, () => this.passes(runs));
@@ -51,27 +52,37 @@ export class JobsTogether {
   }
 
   private async once(runs: readonly RunningJob[]): Promise<Failure | undefined> {
-    const { handle, runs: running, units } = this.ports;
-    const ids = runs.map(({ job }) => job.id);
+    const { runs: running, units } = this.ports;
     let by: RunningJob | undefined;
-    const work = async (): Promise<void> => {
-      for (const run of runs) {
-        by = run;
-        await handle(run);
-      }
+    const work = async (unit: Unit): Promise<void> => {
+      noteTogether(
+        unit,
+        runs.map(({ job }) => job.id),
+      );
+      for (by of runs) await this.handleIn(unit, by);
       by = undefined;
     };
     try {
-      await running.within(runs, () => units.run((unit) => (noteTogether(unit, ids), work())));
+      await running.within(runs, () => units.run(work));
       return undefined;
     } catch (error) {
       return { error, by: units.isTransient(error) ? undefined : by };
     }
   }
 
-  /** Those whose handlers wrote nothing in the unit: an interceptor had answered. */
+  /** @throws also where the next one must not be begun in this unit. */
+  private async handleIn(unit: Unit, run: RunningJob): Promise<void> {
+    if (run.handedBack || !unit.isOpen) throw new Error('the unit of work had ended before its turn');
+    await this.ports.handle(run);
+    if (unit.doomedBy !== undefined) throw new TandemError('TANDEM_UNIT_OF_WORK_DOOMED', 'its handler has caught an error that ended the transaction', { cause: unit.doomedBy });
+    if (!isWhole(unit, run.job.id)) throw new Error('an interceptor answered for its handler, which had failed, was called twice or had not ended');
+  }
+
+  /** Those whose handlers were not called: an interceptor has answered. */
   private async completeRest(runs: readonly RunningJob[]): Promise<void> {
-    for (const run of runs) if (!run.completed) await this.ports.store.complete(run.job);
+    const { runs: running, store } = this.ports;
+    const rest = runs.filter(({ completed, handedBack }) => !completed && !handedBack);
+    await Promise.all(rest.map(({ job }) => store.complete(job).catch((error: unknown) => running.foundByLease([job], error))));
   }
 
   private async leave(runs: readonly RunningJob[], reason: string): Promise<void> {

@@ -56,6 +56,10 @@ export abstract class Unit {
     else this.lists.set(key, [entry]);
   }
 
+  isEmpty(key: symbol): boolean {
+    return (this.lists.get(key)?.length ?? 0) === 0;
+  }
+
   listOf<T>(key: symbol): T[] {
     return this.lists.get(key)?.map(({ value }) => value as T) ?? [];
   }

@@ -18,7 +18,7 @@ import { slices } from './insert-chunks.js';
 import { grouped } from './grouped.js';
 import { insertJobs } from './insert-jobs.js';
 import { endingJobs, staleJob, writeEnds } from './job-ends.js';
-import { claimJobs, completeJobs } from './job-groups.js';
+import { claimJobs, completeJobs, epochParams, inEpoch } from './job-groups.js';
 import { discardJob, rescheduleJob } from './job-changes.js';
 import { releaseHeads, sequenced, sequencedJobs } from './job-sequences.js';
 import { repeated } from './repeated.js';
@@ -133,10 +133,13 @@ export class SqlJobStore extends JobStore {
   private async changeRunning(tickets: readonly JobTicket[], change: (later: string) => BoundText): Promise<void> {
     const sorted = [...tickets].sort((a, b) => (a.id < b.id ? -1 : 1));
     for (const slice of slices(sorted, AT_ONCE)) {
-      const which = slice.map(() => '(id = ? AND epoch = ?)').join(' OR ');
       await this.alone((sql) => {
         const { params, text } = change(expressionsOf(sql.dialect).later);
-        return sql.query(`UPDATE ${this.tables.job} SET ${text} WHERE state = 'running' AND (${which})`, [...params, ...slice.flatMap(({ id, epoch }) => [id, epoch])]);
+        return sql.query(`UPDATE ${this.tables.job} SET ${text} WHERE id IN (?) AND state = 'running' AND ${inEpoch(slice)}`, [
+          ...params,
+          slice.map(({ id }) => id),
+          ...epochParams(slice),
+        ]);
       });
     }
   }

@@ -7,7 +7,7 @@ import { type Handler, type HandlerCall, handlerClassOf, HandlerPipeline, type I
 import { currentMessage, type MessageFacts, runWithMessage } from '../../kernel/message-context.js';
 import { factsFor } from '../../kernel/prepared-message.js';
 import { type Unit, UnitOfWork } from '../../kernel/unit-of-work.js';
-import { noteEffect, runsTogether } from '../../jobs/job-effect.js';
+import { handleTogether, noteEffect, runsTogether } from '../../jobs/job-effect.js';
 import { queuedCommandOf } from '../../jobs/queued-command.js';
 import { commandIdFor } from './command-id.js';
 import { CommandIds, idempotencyKeyOf, idRefused } from './command-ids.js';
@@ -82,7 +82,7 @@ export class TandemCommandBus extends CommandBus {
     const mayShare = definition !== undefined && definition.batchSize > 1;
     return ({ handle, sent }) => {
       const shared = mayShare ? this.unitOfBatch() : undefined;
-      if (shared) return handleJob(shared, handle);
+      if (shared) return handleTogether(shared, currentMessage()!.messageId, () => handle(shared.attempt));
       const own = this.ids.current(sent, definition?.name ?? sent.constructor.name);
       if (!own) return this.units.run((unit) => handleIn(unit, handle), { kind: 'write', ...choice });
       return this.units.run((unit) => handleIn(unit, (attempt) => this.ids.once(unit, own, () => handle(attempt))), { kind: 'write', ...choice, repeatUnknown: true });
