@@ -1,5 +1,5 @@
 import { type CallHandler, type ExecutionContext, Injectable, type NestInterceptor, type Provider, UseInterceptors } from '@nestjs/common';
-import { Command, CommandHandler, EventBus, type ICommandHandler } from '@nestjs/cqrs';
+import { Command, CommandBus, CommandHandler, EventBus, type ICommandHandler } from '@nestjs/cqrs';
 import { InjectRepository } from '@nestjs/typeorm';
 import { catchError, defer, from, lastValueFrom, mergeMap, type Observable, of, toArray } from 'rxjs';
 import { Repository } from 'typeorm';
@@ -35,6 +35,16 @@ class NoteTogether extends Note {}
 
 @QueuedCommand('spec.note-excused', { queue: 'spec', effect: 'sql', attempts: 2, backoffMs: 10, batchSize: 10 })
 class NoteExcused extends Note {}
+
+@QueuedCommand('spec.note-both', { queue: 'spec', effect: 'sql', attempts: 2, backoffMs: 10, batchSize: 10 })
+class NoteBoth extends Note {
+  constructor(
+    id: string,
+    readonly inner?: string,
+  ) {
+    super(id);
+  }
+}
 
 /** What a handler throws is no error to its caller. */
 @Injectable()
@@ -110,6 +120,20 @@ class NoteExcusedHandler implements ICommandHandler<NoteExcused> {
   }
 }
 
+/** Sends a command of its own kind, and does without it where it fails. */
+@CommandHandler(NoteBoth)
+class NoteBothHandler implements ICommandHandler<NoteBoth> {
+  constructor(
+    @InjectRepository(Letter) private readonly letters: Repository<Letter>,
+    private readonly commands: CommandBus,
+  ) {}
+  async execute({ id, inner }: NoteBoth): Promise<void> {
+    await this.letters.insert({ accountId: id, count: 1 });
+    if (id === 'wrong') throw new Error('and yet it wrote');
+    if (inner) await this.commands.execute(new NoteBoth(inner)).catch(() => undefined);
+  }
+}
+
 let place: BankPlace;
 let bank: Bank;
 afterEach(async () => {
@@ -141,6 +165,17 @@ describe.each(sqlBackends())('the effect of a job on $name', { timeout: 60_000 }
     await bank.idle();
     expect((await bank.db.getRepository(Letter).find()).map(({ accountId }) => accountId).toSorted()).toEqual(['excused-1', 'excused-3', 'excused-4']);
     expect(await bank.rows('SELECT state, attempts FROM tandem_job ORDER BY id')).toEqual([0, 1, 0, 0].map((attempts) => ({ state: 'done', attempts })));
+  });
+
+  it('is not touched by a command of the same kind that a handler sends beside jobs that run together', async () => {
+    place = await bankPlace(backend);
+    bank = await startBank(place, { providers: [NoteBothHandler] });
+    await bank.app.get(UnitOfWork).run(async () => {
+      for (const job of [new NoteBoth('a', 'inner'), new NoteBoth('b', 'wrong'), new NoteBoth('c')]) await bank.app.get(DurableJobs).enqueue(job);
+    });
+    await bank.idle();
+    expect((await bank.db.getRepository(Letter).find()).map(({ accountId }) => accountId).toSorted()).toEqual(['a', 'b', 'c', 'inner']);
+    expect(await bank.rows('SELECT state, attempts FROM tandem_job')).toEqual([0, 0, 0].map((attempts) => ({ state: 'done', attempts })));
   });
 
   it('costs jobs that run together no statement of each of their own', async () => {
