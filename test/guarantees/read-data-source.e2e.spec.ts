@@ -10,7 +10,7 @@ import { Consistency, ConsistencyChecker, ConsistencyRule, Consumers, type Consu
 import { acquire } from '../../libs/tandem/src/adapters/typeorm/acquire.js';
 import { UnitOfWork } from '../../libs/tandem/src/kernel/unit-of-work.js';
 import { Account, AccountView, Charge, DirectoryProjection, GetAccount, Open } from '../support/bank.js';
-import { redisBackend, type SqlBackend, sqlServers, type TestDatabase } from '../support/backends.js';
+import { describeServers, redisBackend, type SqlBackend, sqlServers, type TestDatabase } from '../support/backends.js';
 import { inLanes } from '../support/in-lanes.js';
 import { JournalLine, READS, type ReadsBank, type ReadsOptions, type ReadsPlace, startReadsBank } from '../support/reads-application.js';
 
@@ -42,7 +42,7 @@ const names = (prefix: string, count: number): string[] => Array.from({ length: 
 const PROJECTIONS = ['bank.account-view', 'bank.journal', 'bank.totals'] as const;
 const ON_TIME = { timeout: 30_000, interval: 50 };
 
-describe.each(pairs())('with the log on $name', ({ log, reads }) => {
+describeServers('with the log on $name', pairs(), ({ log, reads }) => {
   const started: ReadsBank[] = [];
   const databases: TestDatabase[] = [];
   let place: ReadsPlace;

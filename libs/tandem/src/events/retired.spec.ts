@@ -1,9 +1,12 @@
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, expect, it, vi } from 'vitest';
 import { type Bank, type BankPlace, bankPlace, startBank } from '../../../../test/support/bank-application.js';
 import { Charge, Charged, Open, Opened } from '../../../../test/support/bank.js';
-import { sqlBackends } from '../../../../test/support/backends.js';
+import { describeServers, sqlServers } from '../../../../test/support/backends.js';
 import { Projection } from '../read/projection/projection.js';
 import { On } from './on.js';
+
+// Applications start slowly on a busy machine.
+vi.setConfig({ testTimeout: 60_000 });
 
 const seen: string[] = [];
 
@@ -28,7 +31,7 @@ class OpenedOnly {
 }
 
 // The embedded default has one process, and its database goes with it.
-describe.each(sqlBackends().filter(({ name }) => name !== 'pglite'))('what the code no longer has, on $name', { timeout: 60_000 }, (backend) => {
+describeServers('what the code no longer has, on $name', sqlServers(), (backend) => {
   const started: Bank[] = [];
   let place: BankPlace;
   const start = async (settings: Parameters<typeof startBank>[1] = {}): Promise<Bank> => {

@@ -96,6 +96,8 @@ export class PostgresQueueServer extends QueueServer {
     const options = [settings?.options, this.place.oneSession ? undefined : `-c search_path=${DEFAULT_SCHEMA}`].filter(Boolean).join(' ');
     const pool = new (this.place.Pool ?? pg.Pool)({ connectionTimeoutMillis: this.answerWithinMs, keepAlive: true, ...settings, options, max });
     pool.on('error', (error) => this.outage.report(error));
+    // The pool hears its idle clients only. One that is taken, and waits for nothing just then, would end the process when the server ends its session.
+    pool.on('connect', (client) => client.on('error', (error) => this.outage.report(error)));
     if (this.place.oneSession) this.relay.watch(pool);
     else pool.on('connect', breakWhenNoAnswerComes);
     return pool;

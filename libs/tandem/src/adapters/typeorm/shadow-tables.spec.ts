@@ -1,7 +1,7 @@
 /** Tables beside the live ones: made by several workers at the same time, with names that fit, and refused where something hangs on the live one. */
 import { Column, type DataSourceOptions, Entity, Index, PrimaryColumn } from 'typeorm';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type SqlBackend, sqlServers } from '../../../../../test/support/backends.js';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { describeServers, type SqlBackend, sqlServers } from '../../../../../test/support/backends.js';
 import { startCuttingProxy } from '../../../../../test/support/cutting-proxy.js';
 import { tandemDatabase, type TandemDatabase } from '../../../../../test/support/tandem-database.js';
 import type { Rebuild, ShadowModel } from '../../read/projection/rebuild/rebuild-store.js';
@@ -51,7 +51,7 @@ it('have names that every database takes, and that stay apart', () => {
   expect(shadowNames('View', 'order_view', { generation: 3, live: 2 })).toEqual({ entity: 'View', live: 'order_view', shadow: 'order_view__g3', old: 'order_view__g2_old' });
 });
 
-describe.each(sqlServers())('shadow tables on $name', (backend) => {
+describeServers('shadow tables on $name', sqlServers(), (backend) => {
   let db: TandemDatabase;
   let rebuilds: SqlRebuildStore;
   let shadows: TypeOrmShadowTables;
@@ -114,7 +114,7 @@ describe.each(sqlServers())('shadow tables on $name', (backend) => {
   });
 });
 
-describe.each(sqlServers())('shadow tables behind a network that swallows packets, on $name', (backend) => {
+describeServers('shadow tables behind a network that swallows packets, on $name', sqlServers(), (backend) => {
   it('are looked for no longer than an answer may take, and made by a later try', { timeout: 60_000 }, async () => {
     const database = await backend.create();
     const proxy = await startCuttingProxy(database.url);
