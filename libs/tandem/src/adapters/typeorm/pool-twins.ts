@@ -84,7 +84,7 @@ interface PgConfig {
   readonly connectionTimeoutMillis?: number;
   readonly password?: unknown;
 }
-type PgClientClass = new (config: PgConfig) => object;
+type PgClientClass = new (config: PgConfig) => { on(event: 'error', listener: () => void): unknown };
 type PgPoolClass = new (config: PgConfig & { readonly Client?: PgClientClass }) => PgPool;
 export interface PgDriver {
   readonly Client: PgClientClass;
@@ -99,6 +99,8 @@ export function postgresTwins(driver: PgDriver, onIdleError: (error: Error) => v
     constructor(given: PgConfig) {
       // The pool hides the password from a spread.
       super({ ...given, password: given.password, connectionTimeoutMillis: given.connectionTimeoutMillis || CONNECT_WITHIN_MS });
+      // The pool hears its idle clients, and who has taken one hears that, but a moment later: an error that nobody hears would end the process. The next statement tells it.
+      this.on('error', () => undefined);
     }
   }
   class RememberedPool extends driver.Pool {

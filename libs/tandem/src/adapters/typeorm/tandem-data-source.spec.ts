@@ -1,6 +1,7 @@
+import type pg from 'pg';
 import { Column, DataSource, type DataSourceOptions, Entity, PrimaryColumn } from 'typeorm';
 import { describe, expect, it } from 'vitest';
-import { sqlBackends, type SqlBackend } from '../../../../../test/support/backends.js';
+import { describeServers, sqlBackends, type SqlBackend } from '../../../../../test/support/backends.js';
 import { sessionLimits } from '../../../../../test/support/session-limits.js';
 import { Clock } from '../../kernel/clock.js';
 import { ConnectionBudget } from '../../kernel/connection-budget.js';
@@ -46,6 +47,25 @@ describe('tandemDataSource', () => {
     expect(() => provider.useFactory(plain, new Clock(), { role: 'all' }, new ConnectionBudget())).toThrow(expect.objectContaining({ code: 'TANDEM_WIRING' }));
   });
 });
+
+describeServers(
+  'a session of PostgreSQL, on $name',
+  servers.filter(({ dialect }) => dialect === 'postgres'),
+  (backend) => {
+    it('that the server ends as soon as it is taken is told by the next statement', () =>
+      withSource(backend, { poolSize: 2 }, async (source) => {
+        // As a query runner takes it, which listens to errors only after that.
+        const driver = source.driver as unknown as { obtainMasterConnection(): Promise<[pg.Client, (error: Error) => void]> };
+        const [client, release] = await driver.obtainMasterConnection();
+        const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
+        const ended = new Promise((resolve) => client.once('end', () => resolve(undefined)));
+        await source.query('SELECT pg_terminate_backend($1)', [rows[0]!.pid]);
+        await ended;
+        await expect(client.query('SELECT 1')).rejects.toThrow('not queryable');
+        release(new Error('it has ended'));
+      }));
+  },
+);
 
 describe.each(servers)('sessions on $name', (backend) => {
   const isMysql = backend.dialect === 'mysql';
