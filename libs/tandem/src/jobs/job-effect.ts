@@ -5,12 +5,13 @@ const TOGETHER = Symbol('tandem:jobs-together');
 
 /** Says that the handler of this message wrote in this unit: a job's "done" belongs there, and in no other unit that its run opens. */
 export function noteEffect(unit: Unit, messageId: string): void {
-  unit.notes.set(EFFECTS, new Set([...effectsIn(unit), messageId]));
+  const effects = effectsIn(unit) ?? new Set();
+  unit.notes.set(EFFECTS, effects.add(messageId));
 }
 
-export const holdsEffect = (unit: Unit, messageId: string): boolean => effectsIn(unit).has(messageId);
+export const holdsEffect = (unit: Unit, messageId: string): boolean => effectsIn(unit)?.has(messageId) ?? false;
 
-const effectsIn = (unit: Unit): ReadonlySet<string> => (unit.notes.get(EFFECTS) as ReadonlySet<string> | undefined) ?? new Set();
+const effectsIn = (unit: Unit): Set<string> | undefined => unit.notes.get(EFFECTS) as Set<string> | undefined;
 
 /** How often the handler of one of several jobs has begun in their unit, and how often it has ended well. */
 interface Calls {
